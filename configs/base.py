@@ -1,0 +1,102 @@
+"""The defaults of every experiment: the one place where a key gets its value and its meaning.
+
+An experiment's file starts from `get_config()` and changes what it must. Every key can be changed on the command
+line, `--config.train.batch_size=64` for instance; a key that is not here is refused.
+"""
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """All keys with their defaults."""
+  c = ml_collections.ConfigDict()
+  c.name = "run"  # shown on the report
+  c.variant = ""  # which of the experiment's variants this is: the config's string argument, or chosen by hardware
+  c.seed = 0  # decides the first parameters, the order of the data and every augmentation
+  c.task = "votes"  # the problem: a name in galaxy_jax.tasks.TASKS
+  c.parallel = "jit"  # jit over a mesh of all devices, or pmap
+
+  c.data = data = ml_collections.ConfigDict()
+  data.builder = "galaxy_zoo_challenge"  # a name in tfds_builders.BUILDERS
+  data.source = "auto"  # auto: prepared data, else manual_dir, else Kaggle credentials; real: the same, as a promise
+  data.manual_dir = ""  # folder with the published files, for the first use
+  data.data_dir = ""  # where data sets are built; empty: TFDS_DATA_DIR, else ~/tensorflow_datasets
+  data.cache_dir = ""  # where decoded pixels are kept; empty: beside the data set
+  data.skip_bad = False  # build without bad rows and images, listing them, instead of stopping
+  data.train = "train"  # split to train on
+  data.eval = "validation"  # split to evaluate on
+  data.test = "test"  # split without labels to predict; empty: none
+  data.crop = 0  # central source pixels to keep; 0: the whole image
+  data.size = 212  # working pixels the crop is scaled to, once, before training
+  data.loader = "auto"  # resident: decoded split on the devices; stream: Grain; auto: resident where it fits
+  data.workers = 0  # processes of the stream loader, threads of the decoder; 0: one per core
+
+  c.augment = augment = ml_collections.ConfigDict()
+  augment.size = 128  # pixels the network sees
+  augment.view = 0.75  # share of the working image's width that the network sees at zoom 1
+  augment.rotation = 360.0  # degrees, the full range of angles
+  augment.flip = True  # mirror half of the images
+  augment.zoom = 1.3  # magnification, log-uniform in [1/zoom, zoom]
+  augment.stretch = 1.0  # ratio of the axes, log-uniform in [1/stretch, stretch]
+  augment.shift = 0.02  # the centre moves by up to this share of the view's width, along both axes
+  augment.brightness = 0.0  # s: pixels times a factor uniform in [1 - s, 1 + s]
+  augment.contrast = 0.0  # likewise, the difference to the image's mean
+  augment.saturation = 0.0  # likewise, the difference of each pixel to its grey
+  augment.channel_gain = 0.0  # likewise, each channel with a factor of its own
+  augment.pca_noise = 0.0  # standard deviation along the first principal component of RGB (Dieleman et al. took 0.5)
+  augment.noise = 0.0  # standard deviation of Gaussian noise, for each pixel and channel
+  augment.greyscale = False  # one channel instead of three
+
+  c.model = model = ml_collections.ConfigDict()
+  model.name = "resnet18"  # a name in galaxy_jax.models.MODELS
+  model.options = ml_collections.ConfigDict()  # the model's own attributes, see its docstring
+  model.output = "tree"  # of votes: tree (valid by construction), sigmoid, or dieleman (normalised)
+  model.dtype = "auto"  # of the computation: float32, bfloat16; auto: bfloat16 on GPU and TPU
+
+  c.loss = loss = ml_collections.ConfigDict()
+  loss.name = "squared_error"  # of votes: squared_error, binary_cross_entropy, or tree_cross_entropy
+
+  c.optimizer = optimizer = ml_collections.ConfigDict()
+  optimizer.name = "adamw"  # adamw or nesterov
+  optimizer.learning_rate = 1e-3  # the peak
+  optimizer.schedule = "cosine"  # constant, cosine or step
+  optimizer.warmup = 0.03  # share of the run with a rising rate
+  optimizer.milestones = ()  # step schedule: shares of the run at which the rate falls
+  optimizer.factor = 0.1  # step schedule: what the rate is multiplied by
+  optimizer.weight_decay = 0.05  # on kernels alone
+  optimizer.momentum = 0.9  # Nesterov's momentum, Adam's first decay rate
+  optimizer.b2 = 0.999  # Adam's second decay rate
+  optimizer.clip = 1.0  # largest norm of the gradient; 0: no limit
+
+  c.train = train = ml_collections.ConfigDict()
+  train.batch_size = 64  # over all devices
+  train.epochs = 100.0  # passes over the training split
+  train.steps = 0  # length in steps instead, where not 0
+  train.steps_per_call = 0  # steps compiled into one call; 0: 16 on GPU and TPU, 1 on CPU
+  train.ema = 0.99  # decay of the averaged parameters that are evaluated; 0: none
+  train.log_every = 20  # steps between rows of metrics.csv
+  train.eval_every = 0.1  # share of the run between evaluations
+  train.checkpoint_minutes = 10.0  # a checkpoint at each evaluation, and after so many minutes
+  train.keep = 2  # latest checkpoints kept, besides the best
+  train.patience = 0  # evaluations without a better result before the run stops early; 0: never
+
+  c.eval = evaluation = ml_collections.ConfigDict()
+  evaluation.batch_size = 64  # over all devices
+  evaluation.checkpoint = "latest"  # what the final evaluation uses: latest or best
+  evaluation.rotations = 4  # test-time views: rotations by equal parts of a turn,
+  evaluation.flips = True  # … times mirrored or not,
+  evaluation.zooms = (1.0,)  # … times zooms
+  return c
+
+
+def choose(variant: str, variants: tuple[str, ...]) -> str:
+  """The variant asked for, or, without one, `cpu` or `gpu` by the hardware that jax finds.
+
+  Raises:
+    ValueError: an unknown variant.
+  """
+  if not variant:
+    import jax  # configs are read by tools that have no accelerator to ask for
+    variant = "cpu" if jax.default_backend() == "cpu" else "gpu"
+  if variant not in variants:
+    raise ValueError(f"The config's argument is {variant!r}; expected one of {', '.join(variants)}.")
+  return variant

@@ -1,0 +1,37 @@
+"""The Galaxy Zoo challenge: 37 vote fractions a galaxy, the recommended model.
+
+  python -m galaxy_jax.main --config=configs/gz2.py --config.data.manual_dir=FOLDER --workdir=runs/gz2
+
+FOLDER holds the competition's zips. Variants (configs/gz2.py:cpu): `gpu`, for one GPU or TPU chip and the whole
+challenge; `cpu`, for two processor cores and a small sample. Without one, the hardware found decides.
+"""
+import ml_collections
+
+from galaxy_jax.configs import base
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """The experiment in one of its variants."""
+  c = base.get_config()
+  c.name = "gz2"
+  c.variant = base.choose(variant, ("cpu", "gpu"))
+  c.model.name = "resnet18"
+  c.model.options.dropout = 0.3
+  c.loss.name = "tree_cross_entropy"
+  if c.variant == "cpu":
+    c.data.crop, c.data.size = 384, 144
+    c.augment.size, c.augment.view = 96, 2 / 3
+    c.model.options.width = 32
+    c.train.batch_size = 32
+    c.train.epochs = 150.0
+    c.optimizer.learning_rate = 1e-3
+  else:
+    c.data.crop, c.data.size = 0, 212
+    c.augment.size, c.augment.view = 128, 0.65
+    c.model.name = "resnet50"
+    c.train.batch_size = 256
+    c.train.epochs = 120.0
+    c.train.ema = 0.999
+    c.eval.batch_size = 128
+    c.eval.rotations = 8
+  return c

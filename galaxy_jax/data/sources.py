@@ -1,0 +1,81 @@
+"""Records by index out of a prepared TFDS dataset: a source gives `len(source)` and `source[i]`, nothing else.
+
+The datasets are ArrayRecord files, read by index without TensorFlow; images stay the published bytes, which
+`decode` turns into pixels.
+"""
+from collections.abc import Mapping
+import json
+from typing import Any, Protocol
+
+import tensorflow_datasets as tfds
+
+
+class Source(Protocol):
+  """Records by index."""
+
+  def __len__(self) -> int:
+    """The number of records."""
+
+  def __getitem__(self, index: int) -> Mapping[str, Any]:
+    """Record `index`: `image` as encoded bytes, beside its labels."""
+
+
+def split_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
+  """The records of a split.
+
+  Args:
+    builder: a prepared dataset in ArrayRecord files.
+    split: TFDS's notation: "train", "train[:635]", "train[90%:]", "train[635:]+validation".
+
+  Returns:
+    The source: `image` as the stored bytes, the other features as numbers and numpy arrays.
+
+  Raises:
+    ValueError: the dataset is not prepared, or not as ArrayRecord files; the split does not exist, is not in the
+      notation, or holds no record.
+  """
+  name, splits = builder.info.full_name, builder.info.splits
+  if not splits:
+    raise ValueError(f"{name} is not prepared: nothing was found in {builder.data_path}. "
+                     f"Build it with: python -m tfds_builders {builder.name} --data_dir=…")
+  if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+    raise ValueError(f"{builder.data_path} is a build in {builder.info.file_format.value} files; array_record ones are "
+                     f"expected. Build it again with: python -m tfds_builders {builder.name} "
+                     "--file_format=array_record --data_dir=…")
+  try:
+    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    len(source)  # A slice that ends before it begins is only noticed here.
+  except ValueError as error:
+    known = ", ".join(f"{name} ({info.num_examples} records)" for name, info in splits.items())
+    raise ValueError(f"{name} has no records for the split {split!r}: {error}. Expected a split, or a part or a sum of "
+                     f'them, such as "train[:90%]" or "train[100:]+validation"; there are {known}.') from error
+  return source
+
+
+def fingerprint(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]:
+  """What a split was read from, as plain JSON values: equal for equal data, to be kept with caches and checkpoints.
+
+  Args:
+    builder: a prepared dataset; where its folder holds a `fingerprint.json`, written by the builder over its source
+      files, that is taken in.
+    split: TFDS's notation.
+
+  Returns:
+    dataset (name/configuration/version), split, records, first_id and last_id (of `galaxy_id`, None without one),
+    bytes (of all records by split), source (the builder's own fingerprint, or None).
+
+  Raises:
+    ValueError: as `split_source`.
+  """
+  source = split_source(builder, split)
+  first, last = (source[i].get("galaxy_id") for i in (0, len(source) - 1))
+  path = builder.data_path / "fingerprint.json"
+  return {
+      "dataset": builder.info.full_name,
+      "split": split,
+      "records": len(source),
+      "first_id": None if first is None else int(first),
+      "last_id": None if last is None else int(last),
+      "bytes": {name: int(info.num_bytes) for name, info in builder.info.splits.items()},
+      "source": json.loads(path.read_text()) if path.exists() else None,
+  }

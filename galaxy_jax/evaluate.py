@@ -1,0 +1,203 @@
+"""Exact metrics and predictions over a split, with test-time averaging.
+
+  python -m galaxy_jax.evaluate --workdir=runs/gz2 --split=validation --checkpoint=best
+
+Every galaxy counts once and padding never, so no figure depends on the batch size or on the number of devices.
+"""
+import logging
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+from absl import flags
+
+from galaxy_jax import experiment, metrics, outputs
+from galaxy_jax.checkpoint import Checkpoints
+from galaxy_jax.command import run_command
+from galaxy_jax.data import order
+from galaxy_jax.data.decode import Decoded
+from galaxy_jax.parallel import Parallel
+from galaxy_jax.tasks import Task
+from galaxy_jax.train_step import evaluated_variables, init_state
+
+logger = logging.getLogger(__name__)
+
+
+class Evaluator:
+  """A task's predictions and metrics, compiled once for all splits."""
+
+  def __init__(self, task: Task, parallel: Parallel, *, batch_size: int):
+    """`batch_size`: rows over all devices."""
+    parallel.check_batch(batch_size, "config.eval.batch_size")
+    self._task, self._parallel, self._batch_size = task, parallel, batch_size
+
+    def step(variables, batch, *, axis_name=None):
+      predicted = task.predict(variables, batch)
+      sums = task.metrics(predicted, batch)
+      if axis_name:
+        sums = jax.lax.psum(sums, axis_name)
+        predicted = jax.lax.all_gather(predicted, axis_name, tiled=True)
+      return predicted, sums
+
+    self._step = parallel.compile(step)
+
+  def run(self, variables: Any, data: Decoded) -> tuple[np.ndarray, dict[str, float]]:
+    """Predicts a whole split.
+
+    Args:
+      variables: placed by `parallel.replicate`.
+      data: the decoded split, N galaxies.
+
+    Returns:
+      The task's outputs, (N, ...) float32, and the finished metrics.
+    """
+    share = self._batch_size // jax.process_count()
+    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+    predicted, sums = [], []
+    for number in range(-(-len(data.images) // self._batch_size)):
+      rows, mask = order.evaluation_batch(number, batch_size=self._batch_size, n=len(data.images))
+      batch = {"image": data.images[rows[mine]], "mask": mask[mine]}
+      batch |= {name: data.labels[name][rows[mine]] for name in self._task.labels}
+      result = self._step(variables, self._parallel.split_rows(batch))
+      outputs_of_batch, totals = self._parallel.fetch(result)
+      predicted.append(outputs_of_batch)
+      sums.append(totals)
+    return np.concatenate(predicted)[:len(data.images)], self._task.finish(metrics.merge(*sums))
+
+  def metrics(self, variables: Any, data: Decoded) -> dict[str, float]:
+    """The finished metrics of a whole split."""
+    return self.run(variables, data)[1]
+
+
+class Result(NamedTuple):
+  """A split's evaluation: (N, ...) outputs, the decoded split, metrics (empty without labels), checkpoint's step."""
+  predicted: np.ndarray
+  data: Decoded
+  metrics: dict[str, float]
+  step: int
+
+
+def restore_variables(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel,
+                      checkpoint: str | int) -> tuple[dict, int]:
+  """The variables that a run predicts with, replicated, and their step.
+
+  Args:
+    checkpoint: 'latest', 'best' or a step.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint.
+    ValueError: `checkpoint` is none of these.
+  """
+  task = experiment.make_task(config, axis_name=None, all_views=False)
+  optimizer, _ = experiment.make_optimizer(config, steps=1)
+  like = jax.eval_shape(lambda: init_state(task, optimizer, seed=0, ema=config.train.ema))
+  with Checkpoints(workdir / "checkpoints", best=task.score) as checkpoints:
+    if checkpoint in ("latest", "best"):
+      step = getattr(checkpoints, checkpoint)
+    elif str(checkpoint).isdigit():
+      step = int(checkpoint)
+    else:
+      raise ValueError(f"The checkpoint is {checkpoint!r}; expected 'latest', 'best' or a step.")
+    if step is None:
+      raise FileNotFoundError(f"{workdir} has no checkpoint yet: train it first.")
+    state, _ = checkpoints.restore(parallel.abstract(like), step)
+  return parallel.replicate(evaluated_variables(state)), step
+
+
+def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, splits: list[str],
+                    checkpoint: str | int) -> dict[str, Result]:
+  """Evaluates splits of the config's data set with all test-time views.
+
+  Raises:
+    ValueError: a split that the data set does not have, or a wrong setting.
+  """
+  parallel = Parallel(config.parallel)
+  builder = experiment.open_dataset(config)
+  for split in splits:
+    if not experiment.has_split(builder, split):
+      raise ValueError(f"The data set {builder.info.full_name} has no split {split!r}; it has "
+                       f"{', '.join(builder.info.splits)}.")
+  variables, step = restore_variables(config, workdir, parallel, checkpoint)
+  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True)
+  evaluator = Evaluator(task, parallel, batch_size=config.eval.batch_size)
+  results = {}
+  for split in splits:
+    data = experiment.open_split(config, builder, split)
+    predicted, finished = evaluator.run(variables, data)
+    finished = {name: value for name, value in finished.items() if not np.isnan(value)}
+    if task.score in finished:
+      logger.info("%s, step %d: %s %.5f over %d galaxies.", split, step, task.score, finished[task.score],
+                  len(predicted))
+    else:
+      logger.info("%s, step %d: %d galaxies predicted; they have no labels.", split, step, len(predicted))
+    results[split] = Result(predicted, data, finished, step)
+  return results
+
+
+def finish_run(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, float]:
+  """Evaluates a trained run and leaves its tables and its report in the workdir; returns the metrics."""
+  builder = experiment.open_dataset(config)
+  test = config.data.test if config.data.test and experiment.has_split(builder, config.data.test) else None
+  results = evaluate_splits(config, workdir, [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
+  evaluated = results[config.data.eval]
+  if jax.process_index() == 0:
+    outputs.write_all(
+        workdir, _vote_result(config.data.eval, evaluated), _vote_result(test, results[test]) if test else None,
+        name=config.name, metrics=evaluated.metrics, facts=run_facts(config, workdir, evaluated.step),
+        data={"data set": builder.info.full_name, "folder": str(builder.data_dir), "trained on": config.data.train,
+              "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies"})
+  return evaluated.metrics
+
+
+def run_facts(config: ml_collections.ConfigDict, workdir: Path, step: int) -> dict[str, str | int | float]:
+  """How a run's model was made, for the report."""
+  return {
+      "model": config.model.name, "variant": config.variant, "seed": config.seed, "step": step,
+      "test-time views": config.eval.rotations * (2 if config.eval.flips else 1) * len(config.eval.zooms),
+      "hardware": experiment.hardware(), "compiled with": config.parallel,
+      "versions": ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "optax", "numpy")),
+      "workdir": str(workdir), "command": f"python -m galaxy_jax.main --config={config.file} --workdir={workdir}",
+  }
+
+
+def _vote_result(split, result):
+  labels = result.data.labels
+  return outputs.VoteResult(split, labels["galaxy_id"], result.predicted, labels["vote_fractions"], result.data.images)
+
+
+FLAGS = flags.FLAGS
+
+
+def main(_) -> int:
+  """Evaluates a run's checkpoint on any split, of its own data or of other files in the same form."""
+  workdir = Path(FLAGS.workdir)
+  config = experiment.read_config(workdir)
+  for key in ("manual_dir", "data_dir"):
+    if FLAGS[key].value:
+      config.data[key] = FLAGS[key].value
+  result = evaluate_splits(config, workdir, [FLAGS.split], FLAGS.checkpoint)[FLAGS.split]
+  for name, value in result.metrics.items():
+    print(f"{name:40s} {value:.5f}")
+  if FLAGS.output:
+    part = _vote_result(FLAGS.split, result)
+    outputs.write_parquet(Path(FLAGS.output), outputs.vote_table(part.split, part.ids, part.predicted, part.voted))
+    logger.info("Predictions are in %s.", FLAGS.output)
+  return 0
+
+
+def _define_flags():
+  flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main.", required=True)
+  flags.DEFINE_string("split", "validation", "The split: validation, train[:100], test, …")
+  flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.")
+  flags.DEFINE_string("output", None, "Where to write the predictions, as Parquet.")
+  flags.DEFINE_string("manual_dir", None, "Evaluate on these published files instead of the run's own.")
+  flags.DEFINE_string("data_dir", None, "Evaluate on the data set built in this folder instead of the run's own.")
+
+
+if __name__ == "__main__":
+  _define_flags()
+  sys.exit(run_command(main))

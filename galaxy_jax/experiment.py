@@ -1,0 +1,155 @@
+"""What a run's config means: its devices, its data, its task and its place on disk."""
+import json
+import logging
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from galaxy_jax import models, optim
+from galaxy_jax.data import decode, sources
+from galaxy_jax.files import write_json
+from galaxy_jax.tasks import TASKS, Task
+from tfds_builders.prepare import prepare
+
+logger = logging.getLogger(__name__)
+
+#: Keys that say where things lie or how often to report, not what is computed: a resumed run may change them.
+FREE_KEYS = ("data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source", "name",
+             "train.log_every", "train.keep", "train.checkpoint_minutes", "eval.batch_size")
+
+
+#: The keys of config.augment that are arguments of augment.affine_matrices, and those of augment.colour.
+GEOMETRY = ("rotation", "zoom", "shift", "flip", "stretch")
+COLOUR = ("brightness", "contrast", "saturation", "channel_gain", "pca_noise", "noise")
+
+
+def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_views: bool) -> Task:
+  """The config's task; `all_views`: predictions average over the test-time views, else there is the one upright."""
+  if config.task not in TASKS:
+    raise ValueError(f"config.task is {config.task!r}; expected one of {', '.join(TASKS)}.")
+  model, augment = config.model, config.augment
+  dtype = jnp.dtype(resolve_dtype(model.dtype))
+  options = {key: tuple(value) if isinstance(value, list) else value for key, value in model.options.items()}
+  views = config.eval if all_views else {"rotations": 1, "flips": False, "zooms": (1.0,)}
+  return TASKS[config.task](
+      model=lambda outputs: models.create(model.name, outputs=outputs, dtype=dtype, axis_name=axis_name, **options),
+      output=model.output, loss=config.loss.name, size=augment.size, view=augment.view, working_size=config.data.size,
+      greyscale=augment.greyscale, geometry={key: augment[key] for key in GEOMETRY},
+      colour={key: augment[key] for key in COLOUR},
+      **{key: views[key] for key in ("rotations", "flips", "zooms")})
+
+
+def resolve_dtype(name: str) -> str:
+  """'auto' as the hardware has it: bfloat16 on accelerators, float32 on CPU.
+
+  Raises:
+    ValueError: an unknown name.
+  """
+  if name == "auto":
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+  if name not in ("float32", "bfloat16"):
+    raise ValueError(f"config.model.dtype is {name!r}; expected 'auto', 'float32' or 'bfloat16'.")
+  return name
+
+
+def make_optimizer(config: ml_collections.ConfigDict, steps: int):
+  """The config's optimiser and its learning rate by step, for a run of `steps`."""
+  o = config.optimizer
+  schedule = optim.learning_rate_schedule(o.schedule, peak=o.learning_rate, steps=steps, milestones=o.milestones,
+                                          warmup_steps=round(o.warmup * steps), factor=o.factor)
+  transformation = optim.optimizer(o.name, schedule, weight_decay=o.weight_decay, clip=o.clip, momentum=o.momentum,
+                                   b2=o.b2)
+  return transformation, schedule
+
+
+def open_dataset(config: ml_collections.ConfigDict):
+  """The config's data set, built on first use: a TFDS builder."""
+  d = config.data
+  if d.source not in ("auto", "real"):
+    raise ValueError(f"config.data.source is {d.source!r}; expected 'auto' or 'real'.")
+  return prepare(d.builder, manual_dir=d.manual_dir or None, data_dir=d.data_dir or None, skip_bad=d.skip_bad)
+
+
+def open_split(config: ml_collections.ConfigDict, builder, split: str) -> decode.Decoded:
+  """A split's decoded pixels and labels, from the cache where they are there already."""
+  d = config.data
+  return decode.decoded(
+      sources.split_source(builder, split), crop=d.crop or None, size=d.size, workers=d.workers or None,
+      cache_dir=d.cache_dir or Path(builder.data_dir) / "decoded", key=sources.fingerprint(builder, split))
+
+
+def has_split(builder, split: str) -> bool:
+  """Whether the data set has the split: that of a `split[...]` expression or a sum of them."""
+  return all(part.split("[")[0].strip() in builder.info.splits for part in split.split("+"))
+
+
+def claim_workdir(workdir: Path, config: ml_collections.ConfigDict, data: dict[str, str]) -> None:
+  """Makes the workdir this run's, or refuses one that belongs to another run.
+
+  Args:
+    workdir: created if need be. `config.json` and `data.json` in it say whose it is.
+    config: the resolved config.
+    data: fingerprints of the data by split.
+
+  Raises:
+    ValueError: the workdir's config or data differ; the message lists the keys.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  mine = json.loads(config.to_json())
+  if (workdir / "config.json").exists():
+    theirs = json.loads((workdir / "config.json").read_text())
+    different = differing_keys(theirs, mine)
+    if (workdir / "data.json").exists():
+      stored = json.loads((workdir / "data.json").read_text())
+      different += [f"the data of split {key!r}: {stored.get(key)} there, {data.get(key)} now"
+                    for key in sorted(stored.keys() | data.keys()) if stored.get(key) != data.get(key)]
+    if different:
+      raise ValueError(f"{workdir} holds a run that differs from this one:\n  " + "\n  ".join(different)
+                       + "\nChoose another --workdir, or give the run's own settings to go on with it.")
+  if jax.process_index() == 0:
+    write_json(workdir / "data.json", data)
+    write_json(workdir / "config.json", mine)
+
+
+def differing_keys(theirs: dict, mine: dict, prefix: str = "") -> list[str]:
+  """Lines `config.key: theirs there, mine now` for every key that matters and differs."""
+  lines = []
+  for key in sorted(theirs.keys() | mine.keys()):
+    path = f"{prefix}{key}"
+    a, b = theirs.get(key), mine.get(key)
+    if isinstance(a, dict) and isinstance(b, dict):
+      lines += differing_keys(a, b, f"{path}.")
+    elif a != b and path not in FREE_KEYS:
+      lines.append(f"config.{path}: {a!r} there, {b!r} now")
+  return lines
+
+
+def read_config(workdir: Path) -> ml_collections.ConfigDict:
+  """The config that a workdir was made with.
+
+  Raises:
+    FileNotFoundError: there is no run.
+  """
+  path = Path(workdir) / "config.json"
+  if not path.exists():
+    raise FileNotFoundError(f"{workdir} holds no run: config.json is missing. Give the --workdir of a run of "
+                            "galaxy_jax.main.")
+  return ml_collections.ConfigDict(json.loads(path.read_text()))
+
+
+def hardware() -> str:
+  """The accelerators, or processors, in words."""
+  devices = jax.devices()
+  kind = devices[0].device_kind if devices[0].platform != "cpu" else f"CPU {platform.machine()}, {os.cpu_count()} cores"
+  return f"{len(devices)} × {kind}" if len(devices) > 1 else kind
+
+
+def count_parameters(params: Any) -> int:
+  """How many numbers a tree of parameters holds."""
+  return int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(params)))

@@ -1,0 +1,51 @@
+"""Trains, evaluates and reports one experiment.
+
+  python -m galaxy_jax.main --config=configs/gz2.py --workdir=runs/gz2
+
+The workdir ends with the config, metrics, checkpoints, predictions and report.html. Interrupted, by Ctrl-C, SIGTERM or
+anything harsher, the same command goes on from the last checkpoint.
+"""
+import logging
+import sys
+from pathlib import Path
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from galaxy_jax import evaluate, experiment
+from galaxy_jax.command import packaged_config, run_command
+from galaxy_jax.train import train
+
+FLAGS = flags.FLAGS
+logger = logging.getLogger(__name__)
+
+config_flags.DEFINE_config_file("config", None, "The experiment: a file, with :argument for a variant of it. Any key "
+                                "can be set, --config.train.epochs=20 for instance.")
+flags.DEFINE_string("workdir", None, "Where the run leaves what it makes.")
+flags.DEFINE_bool("distributed", False, "One of several hosts running this same command (TPU pod, SLURM, GKE).")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(_) -> int:
+  """Runs the experiment; returns the exit status, 128 + the signal's number where one stopped it."""
+  config, workdir = FLAGS.config, Path(FLAGS.workdir)
+  logger.info("%s%s on %s: training in %s.", config.name, f", variant {config.variant}" if config.variant else "",
+              experiment.hardware(), workdir)
+  outcome = train(config, workdir)
+  if not outcome.finished:
+    logger.info("Stopped at step %d; the same command goes on from there.", outcome.step)
+    return 128 + outcome.signal
+  evaluate.finish_run(config, workdir)
+  return 0
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  # Before the config is read, because it may ask jax for the hardware, and jax must be told of the other hosts first.
+  if "--distributed" in argv or "--distributed=true" in argv:
+    jax.distributed.initialize()
+  return app.parse_flags_with_usage([packaged_config(argument) for argument in argv])
+
+
+if __name__ == "__main__":
+  sys.exit(run_command(main, _parse_flags))

@@ -1,0 +1,178 @@
+"""The report as one HTML page that needs nothing but itself: figures and galaxies are embedded.
+
+Small functions from plain values to strings of HTML; whatever comes from outside passes `html.escape`.
+"""
+import base64
+import io
+import re
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from galaxy_jax.report import measures
+from galaxy_jax.report.style import Chart
+from galaxy_jax.report.stylesheet import CSS
+
+# What the browser may load: nothing but what the page holds.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+#: The largest side of an embedded galaxy, pixels; the cards are no wider.
+_CARD_PIXELS = 288
+
+
+class Card(NamedTuple):
+  """One galaxy of the gallery.
+
+  Attributes:
+    identifier: its id.
+    image: (S, S, 3) uint8.
+    predicted: what was predicted, in words.
+    voted: what was voted, in words; empty where unlabelled.
+    rmse: over its answers; NaN where unlabelled.
+    miss: the answer that is furthest off, in words; empty where unlabelled.
+  """
+  identifier: int
+  image: np.ndarray
+  predicted: str
+  voted: str
+  rmse: float
+  miss: str
+
+
+class Section(NamedTuple):
+  """One part of the page: its anchor, heading, body (HTML), and whether it begins a sheet of paper."""
+  anchor: str
+  heading: str
+  body: str
+  new_page: bool = False
+
+
+def value(item, name: str = "") -> str:
+  """A fact as text: grouped whole numbers (a seed's digits stay together), four digits of a fraction."""
+  if isinstance(item, (bool, np.bool_)):
+    return "yes" if item else "no"
+  if isinstance(item, (int, np.integer)):
+    return str(item) if "seed" in name else f"{item:,}"
+  if isinstance(item, (float, np.floating)):
+    if not np.isfinite(item):
+      return "not a number" if np.isnan(item) else str(item)
+    return f"{item:,.0f}" if abs(item) >= 1e4 else f"{item:.4g}"
+  return str(item)
+
+
+def _breakable(text: str) -> str:
+  """Escaped text that may go to the next line within a path or a name; what is copied stays the same."""
+  return re.sub(r"([/_=])", r"\1<wbr>", escape(text))
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+  return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def figure(chart: Chart) -> str:
+  """A chart on its white card, with its caption."""
+  width, height = Image.open(io.BytesIO(chart.png)).size
+  return (f'<figure class="chart"><img src="{_data_uri("png", chart.png)}" width="{width}" height="{height}" '
+          f'alt="{escape(chart.alt)}"><figcaption><h3>{escape(measures.capital(chart.title))}</h3>{escape(chart.caption)}'
+          "</figcaption></figure>")
+
+
+def figures(charts: list[Chart]) -> str:
+  """Charts, two beside each other where the screen is wide."""
+  return f'<div class="pair">{"".join(map(figure, charts))}</div>' if charts else ""
+
+
+def gallery(cards: list[Card]) -> str:
+  """Cards of galaxies with what was predicted and voted."""
+  return f'<ul class="cards">{"".join(f"<li>{_card(card)}</li>" for card in cards)}</ul>'
+
+
+def _card(card):
+  image = Image.fromarray(card.image)
+  image.thumbnail((_CARD_PIXELS, _CARD_PIXELS))
+  buffer = io.BytesIO()
+  image.save(buffer, format="JPEG", quality=90)
+  rows = [("Predicted", card.predicted)]
+  alt = f"Galaxy {card.identifier}."
+  error = ""
+  if card.voted:
+    rows += [("Voted", card.voted), ("Furthest off", card.miss)]
+    error = f"<span>RMSE {card.rmse:.4f}</span>"
+    alt += f" Volunteers saw: {card.voted}."
+  said = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows)
+  return (f'<article><img src="{_data_uri("jpeg", buffer.getvalue())}" width="{image.width}" height="{image.height}" '
+          f'alt="{escape(alt)}"><div class="words"><h4>{card.identifier}{error}</h4><dl>{said}</dl></div></article>')
+
+
+def facts(title: str, explanation: str, items: dict) -> str:
+  """A table of names and values; nothing where there are none."""
+  if not items:
+    return ""
+  rows = "".join(f'<tr><th scope="row">{_breakable(str(name))}</th><td>{_breakable(value(item, str(name)))}</td></tr>'
+                 for name, item in items.items())
+  return (f'<table class="facts"><caption><strong>{escape(title)}</strong> {escape(explanation)}</caption>'
+          f"<tbody>{rows}</tbody></table>")
+
+
+def class_table(predicted: np.ndarray, voted: np.ndarray) -> str:
+  """Completeness and purity of each main class, from (N,) class indices; −1 belongs to none."""
+  rows = []
+  for index, name in enumerate(measures.MAIN_CLASSES):
+    ours, theirs = predicted == index, voted == index
+    both, n_ours, n_theirs = int((ours & theirs).sum()), int(ours.sum()), int(theirs.sum())
+    cells = (f"{n_theirs:,}", f"{n_ours:,}", _percent(both, n_theirs), _percent(both, n_ours))
+    rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}</tr>')
+  head = "".join(f'<th scope="col" class="number">{name}</th>' for name in ("voted", "pre&shy;dicted", "found", "right"))
+  return ("<table><caption><strong>Agreement by class.</strong> Found: the share of a class's voted galaxies that were "
+          "predicted as such. Right: the share of those predicted as such that were voted so.</caption>"
+          f'<thead><tr><th scope="col">class</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
+
+
+def _percent(part, whole):
+  return f"{part / whole:.0%}" if whole else "–"
+
+
+def tiles(items: list[tuple[str, str, str]]) -> str:
+  """The main numbers: (name, number, what to compare it with)."""
+  return '<dl class="tiles">' + "".join(
+      f'<div><dt>{escape(name)}</dt><dd class="value">{escape(number)}</dd><dd class="beside">{escape(beside)}</dd></div>'
+      for name, number, beside in items) + "</dl>"
+
+
+def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, str]],
+         sections: list[Section]) -> str:
+  """The whole page.
+
+  Args:
+    name: the run's name.
+    lead: the result in one sentence.
+    notes: lines that a reader must not miss.
+    numbers: the tiles' (name, number, comparison).
+    sections: those without a body are left out.
+  """
+  sections = [section for section in sections if section.body]
+  links = "".join(f'<li><a href="#{section.anchor}">{escape(section.heading)}</a></li>' for section in sections)
+  body = "".join(f'<section id="{s.anchor}" aria-labelledby="{s.anchor}-heading"{" class=new-page" * s.new_page}>'
+                 f'<h2 id="{s.anchor}-heading">{escape(s.heading)}</h2>{s.body}</section>' for s in sections)
+  warnings = "".join(f'<p class="note" role="note">{escape(note)}</p>' for note in notes)
+  return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{escape(name)} · galaxy_jax</title>
+<link rel="icon" href="data:,">
+<style>{CSS}</style>
+</head>
+<body>
+<header><p class="kicker">galaxy_jax run report</p><h1>{escape(name)}</h1>{warnings}<p class="lead">{escape(lead)}</p>
+{tiles(numbers)}</header>
+<nav aria-label="Contents"><ul>{links}</ul></nav>
+<main>{body}</main>
+<footer>Every figure is also a PNG file in the folder figures, beside this page.</footer>
+</body>
+</html>
+"""

@@ -1,0 +1,247 @@
+"""The training loop: restore → step → log → evaluate → checkpoint, until the end or a signal.
+
+Batch t and its augmentation depend on (seed, t) alone and the whole state is checkpointed, so a run that was
+interrupted anywhere ends as if it had not been.
+"""
+import contextlib
+import logging
+import math
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+import tqdm
+from jax.experimental import multihost_utils
+
+from galaxy_jax import evaluate, experiment, feeds
+from galaxy_jax.checkpoint import Checkpoints
+from galaxy_jax.data import sources
+from galaxy_jax.logbook import Logbook
+from galaxy_jax.parallel import Parallel
+from galaxy_jax.train_step import evaluated_variables, init_state, make_train_step
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(NamedTuple):
+  """How a call of `train` ended: at which step, whether that is the run's end, and the signal that stopped it."""
+  step: int
+  finished: bool
+  signal: int | None
+
+
+class NonFiniteLoss(FloatingPointError):
+  """The loss became NaN or infinite."""
+
+
+def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
+  """Trains the config's run in `workdir`, from its latest checkpoint where there is one.
+
+  Raises:
+    ValueError: a setting is wrong, or the workdir belongs to another run.
+    NonFiniteLoss: the loss became NaN or infinite.
+  """
+  workdir = Path(workdir)
+  parallel = Parallel(config.parallel)
+  parallel.check_batch(config.train.batch_size, "config.train.batch_size")
+  parallel.check_batch(config.eval.batch_size, "config.eval.batch_size")
+  builder = experiment.open_dataset(config)
+  splits = {"train": config.data.train, "eval": config.data.eval}
+  experiment.claim_workdir(workdir, config, {key: sources.fingerprint(builder, split) for key, split in splits.items()})
+  eval_data = experiment.open_split(config, builder, config.data.eval)
+  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
+
+  with contextlib.ExitStack() as stack:
+    feed = stack.enter_context(feeds.open_feed(config, builder, parallel, task))
+    steps = total_steps(config, feed.examples)
+    optimizer, schedule = experiment.make_optimizer(config, steps)
+    step_function = make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema)
+    feed.compile(step_function)
+    state = init_state(task, optimizer, seed=config.seed, ema=config.train.ema)
+    logger.info("%s, %s parameters, on %s under %s; %d galaxies, %d steps of %d.", config.model.name,
+                f"{experiment.count_parameters(state.params):,}", experiment.hardware(), config.parallel,
+                feed.examples, steps, config.train.batch_size)
+    checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
+    progress = Progress()
+    if checkpoints.latest is not None:
+      state, meta = checkpoints.restore(parallel.abstract(state))
+      progress = Progress(**meta)
+      logger.info("Going on from step %d.", checkpoints.latest)
+    start = int(state.step)
+    loop = _Loop(config=config, steps=steps, feed=feed, state=parallel.replicate(state), step=start,
+                 progress=progress, parallel=parallel, checkpoints=checkpoints, schedule=schedule, task=task,
+                 evaluator=evaluate.Evaluator(task, parallel, batch_size=config.eval.batch_size), eval_data=eval_data,
+                 logbook=stack.enter_context(Logbook(workdir, resume_step=start, active=jax.process_index() == 0)),
+                 stop=stack.enter_context(_StopSignal()))
+    return loop.run()
+
+
+def total_steps(config: ml_collections.ConfigDict, examples: int) -> int:
+  """The run's length in steps."""
+  steps = config.train.steps or round(config.train.epochs * examples / config.train.batch_size)
+  if steps < 1:
+    raise ValueError(f"The run would have no step: config.train.epochs is {config.train.epochs}, "
+                     f"config.train.steps {config.train.steps}; {examples} galaxies.")
+  return steps
+
+
+class Progress:
+  """What the loop remembers beside the state; saved with each checkpoint, so that a resumed run's log is the same."""
+
+  def __init__(self, window: dict | None = None, best: float | None = None, unimproved: int = 0, seconds: float = 0.0):
+    self.window = {name: list(pair) for name, pair in (window or {}).items()}  # sums since the last row of the log
+    self.best = math.inf if best is None else best  # the lowest score so far
+    self.unimproved = unimproved  # evaluations since then
+    self.seconds = seconds  # time spent in all calls of `train`
+
+  def add(self, sums: dict) -> None:
+    """Adds one step's {name: (sum, count)} to the window."""
+    for name, (total, count) in sums.items():
+      pair = self.window.setdefault(name, [0.0, 0.0])
+      pair[0] += float(total)
+      pair[1] += float(count)
+
+  def take(self, finish: Callable) -> dict[str, float]:
+    """The window's finished metrics, named `train/…`; empties it."""
+    window, self.window = self.window, {}
+    return {f"train/{name}": value for name, value in finish(window).items()}
+
+  def as_dict(self) -> dict:
+    """For JSON; gives the same object when passed to the constructor."""
+    return {"window": self.window, "best": None if math.isinf(self.best) else self.best,
+            "unimproved": self.unimproved, "seconds": self.seconds}
+
+
+class _Loop:
+  """One call of `train` after everything is open."""
+
+  def __init__(self, **parts):
+    self.__dict__.update(parts)
+    t, per_call = self.config.train, self.feed.steps_per_call
+    in_calls = lambda every: max(per_call, round(every / per_call) * per_call)
+    self.log_every = in_calls(t.log_every)
+    self.eval_every = in_calls(max(1, round(t.eval_every * self.steps)))
+    self.pending = deque()
+
+  def run(self) -> Outcome:
+    """Steps until the end, a signal or the end of patience; the last checkpoint is on disk when it returns."""
+    self.last_save = self.last_log = self.clock = time.monotonic()
+    self.logged_step = self.saved_step = self.step
+    self.finished = self.step >= self.steps or self._out_of_patience()
+    with tqdm.tqdm(total=self.steps, initial=self.step, unit="step", disable=None if jax.process_index() == 0 else True,
+                   dynamic_ncols=True) as self.bar:
+      while not self.finished:
+        count = min(self.feed.steps_per_call, self.steps - self.step)
+        self.state, sums = self.feed.advance(self.state, self.step, count)
+        self.pending.append((self.step, count, sums))
+        self.step += count
+        self.bar.update(count)
+        if len(self.pending) > 2:  # a queue lets the device run ahead; a short one finds a bad loss early
+          self._receive()
+        ended = self.step >= self.steps
+        at_log = ended or self.step % self.log_every == 0
+        # Hosts ask each other only at log steps: to agree costs a round trip.
+        if jax.process_count() == 1 or at_log:
+          stopping = self._agree(self.stop.received is not None)
+          due = self._agree(time.monotonic() - self.last_save > 60 * self.config.train.checkpoint_minutes)
+        if at_log:
+          self._log()
+        if ended or self.step % self.eval_every == 0:
+          metrics = self._evaluate()
+          self.finished = ended or self._out_of_patience()
+          self._save(metrics)
+        elif stopping or due:
+          self._save(None)
+        if stopping and not self.finished:
+          break
+    self.checkpoints.wait()
+    return Outcome(self.step, self.finished, None if self.finished else self.stop.received)
+
+  def _agree(self, mine: bool) -> bool:
+    if jax.process_count() == 1:
+      return mine
+    return bool(np.any(multihost_utils.process_allgather(np.array(mine))))
+
+  def _out_of_patience(self):
+    patience = self.config.train.patience
+    return bool(patience) and self.progress.unimproved >= patience
+
+  def _receive(self):
+    """Takes the oldest call's sums into the window, or stops the run at the first loss that is no number."""
+    first, count, stacked = self.pending.popleft()
+    stacked = self.parallel.fetch(stacked)
+    for i in range(count):
+      sums = {name: (np.ravel(total)[i], np.ravel(n)[i]) for name, (total, n) in stacked.items()}
+      name, (total, _) = next(iter(sums.items()))
+      if not np.isfinite(total):
+        saved = self.checkpoints.latest
+        raise NonFiniteLoss(
+            f"The {name} is {total} at step {first + i + 1}. The batch held the galaxies "
+            f"{', '.join(map(str, self.feed.batch_ids(first + i)))}. Parameters after it are lost; the last good "
+            f"checkpoint is {f'that of step {saved} in {self.checkpoints.folder}' if saved else 'none yet'}. Lower "
+            "config.optimizer.learning_rate or set config.optimizer.clip, and look at those images and labels.")
+      self.progress.add(sums)
+
+  def _receive_all(self):
+    while self.pending:
+      self._receive()
+
+  def _log(self):
+    self._receive_all()
+    now = time.monotonic()
+    rate = (self.step - self.logged_step) * self.config.train.batch_size / max(now - self.last_log, 1e-9)
+    self.last_log, self.logged_step = now, self.step
+    means = self.progress.take(self.task.finish)
+    self.logbook.write(self.step, means | {"learning_rate": float(self.schedule(self.step - 1)),
+                                           "images_per_second": rate})
+    self.bar.set_postfix({name.removeprefix("train/"): f"{value:.4f}" for name, value in list(means.items())[:1]})
+
+  def _evaluate(self):
+    self._receive_all()
+    metrics = self.evaluator.metrics(evaluated_variables(self.state), self.eval_data)
+    self.logbook.write(self.step, {f"eval/{name}": value for name, value in metrics.items()})
+    score = metrics[self.task.score]
+    improved = score < self.progress.best
+    self.progress.best = min(score, self.progress.best)
+    self.progress.unimproved = 0 if improved else self.progress.unimproved + 1
+    logger.info("step %d of %d: %s %.5f on %s%s", self.step, self.steps, self.task.score, score,
+                self.config.data.eval, "" if improved else f" (best {self.progress.best:.5f})")
+    self.last_log = time.monotonic()  # the evaluation is not training time
+    return metrics
+
+  def _save(self, metrics):
+    self._receive_all()
+    now = time.monotonic()
+    self.progress.seconds += now - self.clock
+    self.clock = self.last_save = now
+    self.checkpoints.save(self.step, self.parallel.globalise(self.state), self.progress.as_dict(), metrics)
+
+
+class _StopSignal:
+  """Notes the first SIGINT or SIGTERM, so that the loop can checkpoint and leave; a second one ends at once."""
+
+  def __init__(self):
+    self.received = None
+
+  def __enter__(self):
+    self._before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+      with contextlib.suppress(ValueError):  # not in the main thread: signals are somebody else's business
+        self._before[number] = signal.signal(number, self._note)
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def _note(self, number, _):
+    self.received = number
+    logger.warning("%s: leaving after a checkpoint; the same command goes on from there. Again to leave at once.",
+                   signal.Signals(number).name)
+    signal.signal(number, self._before[number])

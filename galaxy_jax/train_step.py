@@ -1,0 +1,65 @@
+"""One step of training: the state, and the pure function that takes it from batch t to batch t + 1."""
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from galaxy_jax.tasks import Task
+
+
+class State(NamedTuple):
+  """All that training changes. `collections` are the model's other than params; `ema` mirrors both, or is empty."""
+  step: jax.Array
+  params: Any
+  collections: Any
+  opt_state: Any
+  ema: Any
+
+
+def init_state(task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema: float) -> State:
+  """The state before the first step."""
+  variables = task.init(jax.random.key(seed))
+  params = variables["params"]
+  collections = {name: value for name, value in variables.items() if name != "params"}
+  averaged = jax.tree.map(jnp.copy, {"params": params, **collections}) if ema else {}
+  return State(jnp.zeros((), jnp.int32), params, collections, optimizer.init(params), averaged)
+
+
+def evaluated_variables(state: State) -> dict:
+  """The variables that predict: the averaged ones where there are any."""
+  return state.ema or {"params": state.params, **state.collections}
+
+
+def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema: float):
+  """`train_step(state, batch, *, axis_name=None) → (state, sums)`, the one step that jit and pmap both run.
+
+  The batch holds `place`, each row's number in the global batch: row i of batch t has the key
+  fold_in(fold_in(key(seed), t), i). The loss's sum is divided by its count over all devices, then gradients are
+  summed, so rows weigh the same wherever they are. `sums` has the task's {name: (sum, count)} and the gradient's norm.
+  """
+  def train_step(state: State, batch: dict, *, axis_name: str | None = None):
+    total_over_devices = (lambda x: jax.lax.psum(x, axis_name)) if axis_name else (lambda x: x)
+    step_key = jax.random.fold_in(jax.random.key(seed), state.step)
+    keys = jax.vmap(lambda row: jax.random.fold_in(step_key, row))(batch["place"])
+    batch = task.augment(keys, batch)
+
+    def objective(params):
+      sums, collections = task.loss({"params": params, **state.collections}, batch, keys)
+      total, count = next(iter(sums.values()))
+      count = jax.lax.stop_gradient(total_over_devices(count))
+      return total / jnp.maximum(count, 1), (sums, collections)
+
+    gradient, (sums, collections) = jax.grad(objective, has_aux=True)(state.params)
+    gradient, sums = total_over_devices((gradient, sums))
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    averaged = state.ema
+    if ema:
+      # A short memory at first, so that the average does not carry the initial parameters along.
+      decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
+      averaged = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, averaged, {"params": params, **collections})
+    sums = sums | {"gradient_norm": (optax.global_norm(gradient), jnp.ones(()))}
+    return State(state.step + 1, params, collections, opt_state, averaged), sums
+
+  return train_step

@@ -1,0 +1,56 @@
+"""Packaging of galaxy_jax; tool settings are in pyproject.toml."""
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "galaxy_jax/__init__.py").read_text())[1]
+
+EXTRAS = {
+    "cuda": ["jax[cuda13]"],
+    "tpu": ["jax[tpu]"],
+    "kaggle": ["kaggle"],
+    "tf": ["tensorflow"],
+    # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
+    "test": ["pytest", "pytest-xdist", "scipy", "ruff", "import-linter", "tensorflow-cpu", "dill"],
+}
+
+setup(
+    name="galaxy_jax",
+    version=VERSION,
+    description="Galaxy morphology in JAX: data sets, models, training and answers",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["galaxy_jax*", "tfds_builders*"]),
+    include_package_data=False,
+    package_data={"tfds_builders": ["*/*.md", "*/*.bib", "*/*.tsv", "*/*.txt", "*/dummy_data/*"]},
+    install_requires=[
+        "absl-py",
+        "array-record",
+        "flax",
+        "grain",
+        "importlib_resources",  # TFDS imports it without declaring it
+        "jax>=0.10",
+        "ml-collections",
+        "numpy",
+        "optax",
+        "orbax-checkpoint",
+        "matplotlib",
+        "pillow",
+        "pyarrow",
+        "tensorboardX",
+        "tensorflow-datasets>=4.9.10",
+        "tqdm",
+    ],
+    extras_require=EXTRAS,
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Astronomy",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,31 @@
+"""Builders of TensorFlow Datasets (TFDS) for galaxy images: one folder a data set, in TFDS's own folder form.
+
+Importable alone and light: neither jax, TensorFlow nor TFDS itself is imported before a builder is asked for.
+
+  python -m tfds_builders galaxy_zoo_challenge --manual_dir=… --data_dir=…     builds one from the command line
+  tfds_builders.prepare.prepare("galaxy_zoo_challenge", manual_dir=…)          does so from Python
+
+A new data set is one more folder and one more line in `BUILDERS`. What its class `Builder` offers beside TFDS's own
+methods is written in `tfds_builders.prepare`.
+"""
+import importlib
+
+#: Name of a data set -> the module that holds its class `Builder`, imported when first used.
+BUILDERS = {
+    "galaxy_zoo_challenge": "tfds_builders.galaxy_zoo_challenge.galaxy_zoo_challenge_dataset_builder",
+}
+
+
+def builder_class(name: str):
+  """The TFDS builder class of a data set.
+
+  Args:
+    name: one of `BUILDERS`.
+
+  Raises:
+    DataError: there is no builder of that name.
+  """
+  if name not in BUILDERS:
+    from tfds_builders.errors import DataError
+    raise DataError(f"There is no data set builder {name!r}; there are: {', '.join(BUILDERS)}.")
+  return importlib.import_module(BUILDERS[name]).Builder

@@ -1,0 +1,198 @@
+"""Files inside a folder, a zip, or a zip within a zip, read in place through one interface.
+
+This knows nothing of what the files hold; a data set's own module finds the archives and judges their members.
+"""
+import io
+import os
+from pathlib import Path
+import struct
+import tempfile
+from typing import NamedTuple
+import zipfile
+import zlib
+
+from tfds_builders.errors import DataError
+
+
+class ReadError(ValueError):
+  """A member that cannot be read back; the message is the reason, to follow the name of the file."""
+
+
+class Member(NamedTuple):
+  """One file of an archive.
+
+  Attributes:
+    name: its path within the archive, with slashes.
+    size: bytes, uncompressed.
+    crc: the CRC-32 that the zip states, or None in a folder.
+  """
+  name: str
+  size: int
+  crc: int | None
+
+
+class Folder:
+  """The files below a folder, at any depth.
+
+  Attributes:
+    label: what errors call it.
+  """
+
+  def __init__(self, path: Path, label: str):
+    self._path = path
+    self.label = label
+
+  def members(self) -> list[Member]:
+    """All files below the folder, in no particular order."""
+    found = []
+    for folder, _, names in os.walk(self._path):
+      for name in names:
+        path = Path(folder, name)
+        try:
+          found.append(Member(path.relative_to(self._path).as_posix(), path.stat().st_size, None))
+        except OSError as error:
+          raise DataError(f"{path} cannot be read ({error.strerror}). Copy or unpack it again.") from None
+    return found
+
+  def read(self, member: Member) -> bytes:
+    """The bytes of a member; raises ReadError."""
+    try:
+      return (self._path / member.name).read_bytes()
+    except OSError as error:
+      raise ReadError(f"cannot be read ({error.strerror})") from None
+
+  def close(self) -> None:
+    """Nothing to close; here for the common interface."""
+
+
+class Zip:
+  """The files of a zip.
+
+  Attributes:
+    label: what errors call it.
+  """
+
+  def __init__(self, file, label: str):
+    """Opens a zip.
+
+    Args:
+      file: its path, or a seekable file object, which is closed with the archive.
+      label: what errors call it.
+
+    Raises:
+      DataError: not a zip, or a truncated one.
+    """
+    self.label = label
+    self._file = None if isinstance(file, (str, os.PathLike)) else file
+    try:
+      self._zip = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, struct.error) as error:
+      self._close_file()
+      raise DataError(f"{label} is no complete zip file ({error}). Download it again.") from None
+    except OSError as error:
+      self._close_file()
+      raise DataError(f"{label} cannot be read ({error.strerror or error}).") from None
+
+  def members(self) -> list[Member]:
+    """All files of the zip, in its own order."""
+    return [Member(info.filename, info.file_size, info.CRC) for info in self._zip.infolist() if not info.is_dir()]
+
+  def read(self, member: Member) -> bytes:
+    """The bytes of a member, checked against its CRC; raises ReadError."""
+    try:
+      return self._zip.read(member.name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+      raise ReadError(f"cannot be unpacked ({error})") from None
+
+  def nested(self, member: Member) -> "Zip":
+    """Opens a zip that is a member of this one.
+
+    One that is stored is read where it lies. One that is compressed again cannot be read out of order: it is unpacked
+    to an unnamed temporary file, which the system removes with the process.
+
+    Raises:
+      DataError: it is no complete zip, or there is no room for the temporary file.
+    """
+    label = f"{self.label}/{member.name}"
+    info = self._zip.getinfo(member.name)
+    if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
+      return Zip(_window(self._zip.filename, info, label), label)
+    try:
+      unpacked = tempfile.TemporaryFile()
+    except OSError as error:
+      raise DataError(_no_room(label, error)) from None
+    try:
+      with self._zip.open(info) as packed:
+        while block := packed.read(1 << 20):
+          unpacked.write(block)
+    except OSError as error:
+      unpacked.close()
+      raise DataError(_no_room(label, error)) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+      unpacked.close()
+      raise DataError(f"{label} cannot be unpacked ({error}). Download it again.") from None
+    return Zip(unpacked, label)
+
+  def close(self) -> None:
+    """Closes the file."""
+    self._zip.close()
+    self._close_file()
+
+  def _close_file(self):
+    if self._file is not None:
+      self._file.close()
+
+
+def _no_room(label: str, error: OSError) -> str:
+  return (f"{label} is compressed twice and could not be unpacked to a temporary file in {tempfile.gettempdir()} "
+          f"({error.strerror or error}). Unpack the outer zip yourself, or name a folder with room: TMPDIR=….")
+
+
+class _Window(io.RawIOBase):
+  """A part of a file as a seekable file of its own."""
+
+  def __init__(self, path: str, start: int, size: int):
+    super().__init__()
+    self._file = open(path, "rb")
+    self._start = start
+    self._size = size
+    self._position = 0
+
+  def readable(self):
+    return True
+
+  def seekable(self):
+    return True
+
+  def tell(self):
+    return self._position
+
+  def seek(self, offset, whence=io.SEEK_SET):
+    position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+    if position < 0:
+      raise OSError(22, "Seek before the start of a zip within a zip")
+    self._position = position
+    return position
+
+  def readinto(self, buffer):
+    wanted = max(0, min(len(buffer), self._size - self._position))
+    self._file.seek(self._start + self._position)
+    count = self._file.readinto(memoryview(buffer)[:wanted])
+    self._position += count
+    return count
+
+  def close(self):
+    self._file.close()
+    super().close()
+
+
+def _window(path: str, info: zipfile.ZipInfo, label: str) -> io.BufferedReader:
+  """A stored member of the zip at `path` as a seekable file; raises DataError."""
+  with open(path, "rb") as file:
+    file.seek(info.header_offset)
+    header = file.read(30)
+  # The local header repeats the name and has its own extra field: only it says where the data begin.
+  if len(header) < 30 or header[:4] != b"PK\x03\x04":
+    raise DataError(f"{label} has a damaged local header. Download it again.")
+  name_length, extra_length = struct.unpack("<HH", header[26:30])
+  return io.BufferedReader(_Window(path, info.header_offset + 30 + name_length + extra_length, info.file_size))

@@ -1,0 +1,1 @@
+"""The Galaxy Zoo challenge (Kaggle, 2013-2014) as a TFDS data set."""

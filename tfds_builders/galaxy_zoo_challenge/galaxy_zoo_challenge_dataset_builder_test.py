@@ -1,0 +1,19 @@
+"""TFDS's own test of the builder, on `dummy_data`: 20 labelled and 3 unlabelled images of 16 x 16 generated pixels."""
+import pytest
+
+pytest.importorskip("tensorflow", reason="TFDS's DatasetBuilderTestCase needs TensorFlow: pip install 'galaxy_jax[test]'")
+pytest.importorskip("dill", reason="TFDS's DatasetBuilderTestCase needs dill: pip install 'galaxy_jax[test]'")
+
+import tensorflow_datasets as tfds  # noqa: E402
+
+from tfds_builders.galaxy_zoo_challenge import galaxy_zoo_challenge_dataset_builder  # noqa: E402
+
+
+class GalaxyZooChallengeTest(tfds.testing.DatasetBuilderTestCase):
+  """The builder is registered, its tags are valid, and tf.data reads the splits it writes."""
+  DATASET_CLASS = galaxy_zoo_challenge_dataset_builder.Builder
+  SPLITS = {"train": 18, "validation": 2, "test": 3}
+
+
+if __name__ == "__main__":
+  tfds.testing.test_main()

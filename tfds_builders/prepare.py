@@ -1,0 +1,168 @@
+"""Opens a data set, building it first where needed: the one function the training program and the command line call.
+
+A builder class of this package offers, beside TFDS's methods:
+  open_source(manual_dir)                    the source files, a context manager with `fingerprint() -> str`
+  validate(source, *, skip_bad, progress)    the checked contents, with `left_out`, a list of what was skipped
+  fetch(manual_dir, *, progress)             downloads the source files where it can; whether it could
+  contents, progress                         attributes: what to write, and whether to show a bar
+and writes `SOURCE_FILE` and, where something was left out, `LEFT_OUT_FILE` into the finished data set's folder.
+"""
+import importlib.util
+import json
+import logging
+import os
+import tempfile
+
+import tfds_builders
+from tfds_builders.errors import DataError, MissingDataError
+
+#: JSON in the data set's folder: `fingerprint` of the source files, number of galaxies `left_out`.
+SOURCE_FILE = "source.json"
+#: CSV in the data set's folder: what was left out, and why.
+LEFT_OUT_FILE = "left_out.csv"
+FILE_FORMATS = ("array_record", "tfrecord")
+
+_log = logging.getLogger("tfds_builders")
+
+
+def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "array_record", skip_bad: bool = False,
+            overwrite: bool = False, progress: bool = True):
+  """Opens a data set, building it first if needed.
+
+  Which build is used:
+    1. Without a manual_dir, one that is finished in data_dir is opened as it is.
+    2. Else the source files decide: a finished build of the same files, in the same format, is opened.
+    3. Else it is built. Where another build is in the way: with an explicit data_dir that is an error; in TFDS's default
+       folder the new one goes into a folder of its own below it, named by the fingerprint.
+
+  All input is checked before anything is written, and TFDS renames a finished build into place: a build is there whole
+  or not at all, also when several processes start at once.
+
+  Args:
+    name: one of tfds_builders.BUILDERS.
+    manual_dir: the folder with the source files. None: `downloads/manual` below data_dir, as in TFDS; where that has
+      none, they are downloaded there if there are credentials.
+    data_dir: where prepared data sets are. None: the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+    file_format: "array_record" (read by index, without TensorFlow) or "tfrecord" (for tfds.load; needs TensorFlow).
+    skip_bad: leave faulty galaxies out, and list them in `LEFT_OUT_FILE`, instead of raising an error.
+    overwrite: replace a finished build.
+    progress: show progress bars.
+
+  Returns:
+    The TFDS builder, ready for `as_data_source` (or `as_dataset`, where the format is tfrecord).
+
+  Raises:
+    DataError: bad or missing input, or a build of other files or format in the way; with the remedy.
+  """
+  if file_format not in FILE_FORMATS:
+    raise DataError(f"file_format is {file_format!r}; expected {' or '.join(FILE_FORMATS)}.")
+  if file_format == "tfrecord" and importlib.util.find_spec("tensorflow") is None:
+    raise DataError("file_format='tfrecord' needs TensorFlow: pip install 'galaxy_jax[tf]'. The default, array_record, "
+                    "does not.")
+  cls = tfds_builders.builder_class(name)
+  from etils import epath  # With TFDS, so not when this package is only imported.
+  root = epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+  if manual_dir is None:
+    builder = cls(data_dir=root)
+    if _is_built(builder) and not overwrite:
+      if difference := _difference(builder, None, file_format):
+        raise DataError(f"{difference}. {_remedy(None)}")
+      return _opened(builder)
+    manual_dir = root / "downloads" / "manual"
+    try:
+      source = cls.open_source(manual_dir)
+    except MissingDataError:
+      if not cls.fetch(manual_dir, progress=progress):
+        raise
+      source = cls.open_source(manual_dir)
+  else:
+    source = cls.open_source(manual_dir)
+
+  with source:
+    fingerprint = source.fingerprint()
+    places = [root]
+    if data_dir is None:
+      places.append(root / f"{name}-{fingerprint[:16]}-{file_format}")
+    for place in places:
+      builder = cls(data_dir=place)
+      if not _is_built(builder) or overwrite:
+        return _build(cls, place, source, fingerprint, file_format, skip_bad, overwrite, progress)
+      difference = _difference(builder, fingerprint, file_format)
+      if difference is None:
+        return _opened(builder)
+      if place != places[-1]:
+        _log.info("%s: using %s instead.", difference, places[-1])
+  raise DataError(f"{difference}. {_remedy(manual_dir)}")
+
+
+def source_record(builder) -> dict:
+  """What a finished build says of its source: `fingerprint` (str) and `left_out` (int); empty if it says nothing."""
+  try:
+    return json.loads((builder.data_path / SOURCE_FILE).read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def _build(cls, place, source, fingerprint, file_format, skip_bad, overwrite, progress):
+  """Checks the source, builds, and returns a fresh builder on the result."""
+  import tensorflow_datasets as tfds
+  contents = cls.validate(source, skip_bad=skip_bad, progress=progress)
+  builder = cls(data_dir=place)
+  if builder.data_path.exists() and not _is_built(builder) and not overwrite:
+    raise DataError(f"{builder.data_path} exists but holds no finished data set. Delete it, or replace it: --overwrite.")
+  builder.contents, builder.progress = contents, progress
+  mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if overwrite else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
+  _log.info("Building %s in %s.", builder.info.full_name, builder.data_path)
+  # TFDS makes a download folder even for a data set that downloads nothing.
+  with tempfile.TemporaryDirectory() as downloads:
+    try:
+      builder.download_and_prepare(
+          download_dir=downloads, file_format=file_format,
+          download_config=tfds.download.DownloadConfig(manual_dir=downloads, download_mode=mode))
+    except OSError:
+      # TFDS could not rename its temporary folder: another process has put a build there meanwhile.
+      if not _is_built(cls(data_dir=place)):
+        raise
+  finished = cls(data_dir=place)
+  if difference := _difference(finished, fingerprint, file_format):
+    raise DataError(f"Meanwhile another process has finished a build, but {difference}. {_remedy(place)}")
+  if contents.left_out:
+    _log.warning("Left out %d faulty galaxies or rows; they are listed in %s.", len(contents.left_out),
+                 finished.data_path / LEFT_OUT_FILE)
+  _log.info("Built %s.", _summary(finished))
+  return finished
+
+
+def _is_built(builder) -> bool:
+  # TFDS writes this file last, and its own test for it logs an error where there is none.
+  return (builder.data_path / "dataset_info.json").exists()
+
+
+def _opened(builder):
+  _log.info("Using the finished build %s.", _summary(builder))
+  if left_out := source_record(builder).get("left_out"):
+    _log.warning("It was built without %d faulty galaxies or rows, listed in %s.", left_out,
+                 builder.data_path / LEFT_OUT_FILE)
+  return builder
+
+
+def _summary(builder) -> str:
+  splits = ", ".join(f"{name} {split.num_examples}" for name, split in builder.info.splits.items())
+  return f"{builder.data_path} ({splits})"
+
+
+def _difference(builder, fingerprint, file_format) -> str | None:
+  """How a finished build differs from what is wanted, or None; a fingerprint of None fits every build."""
+  record = source_record(builder)
+  if fingerprint is not None and record.get("fingerprint") != fingerprint:
+    return (f"{builder.data_path} was built from other source files (their fingerprint is "
+            f"{record.get('fingerprint', 'unknown')[:16]}, that of the given ones {fingerprint[:16]})")
+  if builder.info.file_format.value != file_format:
+    return f"{builder.data_path} was built as {builder.info.file_format.value}, not {file_format}"
+  return None
+
+
+def _remedy(manual_dir) -> str:
+  return ("Name another data_dir (--data_dir=…), or replace that build (--overwrite)"
+          + (", or leave manual_dir out to use it as it is." if manual_dir is not None else "."))
