@@ -14,7 +14,7 @@ Coordinates: (x, y) in pixels, x along columns and y along rows, whole numbers a
 so that the same matrix serves input images of any size. Flips and turns by 90° are exact where scale is 1 and
 both sides are even, or both odd.
 
-The augmentations follow Dieleman, Willett & Dambre 2015, MNRAS 450, 1441, section 4.3.
+The augmentations follow Dieleman, Willett & Dambre 2015, MNRAS 450, 1441.
 """
 import itertools
 
@@ -58,7 +58,7 @@ def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip
                      f"stretch {stretch}")
 
   def draw(key):
-    # Five numbers, each with its own place in the draw: turning one augmentation off leaves the others as they were.
+    # Each number has its place in one draw: turning one augmentation off leaves the others as they were.
     return jax.random.uniform(jax.random.fold_in(key, _GEOMETRY), (6,), minval=-1.0)
 
   angle, log_zoom, log_stretch, mirror, shift_x, shift_y = jax.vmap(draw)(keys).T
@@ -152,8 +152,8 @@ def warp(images, matrices, size, *, border="reflect"):
 
   x, x_fraction = corner(matrices[:, 0], width)
   y, y_fraction = corner(matrices[:, 1], height)
-  # A batched gather of whole pixels: the partitioner keeps each row on its device, and no backend was faster with
-  # pixels packed into words or with one gather of 2×2 blocks (benchmarks/augment.py).
+  # A batched gather of whole pixels: the partitioner keeps each row on its device. On CPU neither pixels packed into
+  # words nor one gather of 2×2 blocks is faster (benchmarks/augment.py).
   gather = jax.vmap(lambda image, row, column: image.at[row, column].get(mode="promise_in_bounds"))
   upper_left, upper_right, lower_left, lower_right = (
       gather(images, y + dy, x + dx).astype(jnp.float32) for dy in (0, 1) for dx in (0, 1))
@@ -216,7 +216,7 @@ def colour(keys, images, *, brightness=0.0, contrast=0.0, saturation=0.0, channe
     saturation: s: x ← g + f (x - g) about each pixel's grey g, f likewise.
     channel_gain: s: x ← f x with one f a channel: a shift of colour.
     pca_noise: σ: x ← x + t c with t normal of this deviation and c = PCA_COLOUR; Dieleman et al. took 0.5.
-    noise: σ of gaussian noise, drawn for each pixel and channel.
+    noise: σ of gaussian noise, drawn for each pixel and channel; on CPU the draw costs more than the warp.
 
   Returns:
     Of the images' shape; the images themselves when all strengths are 0.
@@ -235,8 +235,9 @@ def colour(keys, images, *, brightness=0.0, contrast=0.0, saturation=0.0, channe
   if brightness:
     images = images * factor(0, brightness)
   if contrast:
-    grey = greyscale(images) if channels == 3 else images
-    mean = jnp.mean(grey, axis=(1, 2, 3), keepdims=True)
+    # The mean of the grey is the grey of the mean.
+    mean = jnp.mean(images, axis=(1, 2), keepdims=True)
+    mean = greyscale(mean) if channels == 3 else jnp.mean(mean, axis=-1, keepdims=True)
     images = mean + factor(1, contrast) * (images - mean)
   if saturation:
     grey = greyscale(images)
@@ -253,5 +254,6 @@ def colour(keys, images, *, brightness=0.0, contrast=0.0, saturation=0.0, channe
 
 def greyscale(images):
   """The luma of colour images: (..., 3) → (..., 1), weighted by GREY_WEIGHTS."""
-  # Not a matrix product, which TPUs round to bfloat16.
-  return jnp.sum(images * jnp.asarray(GREY_WEIGHTS, images.dtype), axis=-1, keepdims=True)
+  # Neither a matrix product, which TPUs round to bfloat16, nor a reduction over an axis of three, slow on CPU.
+  red, green, blue = (images[..., channel:channel + 1] for channel in range(3))
+  return GREY_WEIGHTS[0] * red + GREY_WEIGHTS[1] * green + GREY_WEIGHTS[2] * blue

@@ -11,9 +11,9 @@ who were asked. With p(c) the fraction of column c and π(c) the column of the a
 The functions of arrays work under jit, grad and vmap; `sentence` and `gz2_class` read one vector on the host.
 
 References:
-  Willett et al. 2013, MNRAS 435, 2835 (the tree, section 2; class strings, appendix A).
+  Willett et al. 2013, MNRAS 435, 2835 (the tree and the class strings).
   Hart et al. 2016, MNRAS 461, 3663 (the `gz2_class` column computed from its debiased fractions).
-  Dieleman, Willett & Dambre 2015, MNRAS 450, 1441 (the normalised output layer, section 5.2).
+  Dieleman, Willett & Dambre 2015, MNRAS 450, 1441 (the normalised output layer).
 """
 import jax
 import jax.numpy as jnp
@@ -133,7 +133,7 @@ def dieleman_fractions(logits):
   """The output layer of the challenge's winner: rectify, normalise per question, multiply by the parent.
 
   q(c) = max(z(c), 0) / (Σ max(z(c'), 0) + 1e-12), then p(c) = p(π(c)) · q(c) from the top of the tree down
-  (Dieleman et al. 2015, section 5.2; benanne/kaggle-galaxies). A question whose logits are all negative sums to 0 and
+  (Dieleman et al. 2015; benanne/kaggle-galaxies). A question whose logits are all negative sums to 0 and
   passes no gradient.
 
   Args:
@@ -279,7 +279,7 @@ def _arms(answers, lead, say):
 def gz2_class(votes):
   """A class string as in the `gz2_class` column of the Galaxy Zoo 2 catalogue.
 
-  From the leading answer of each question, beginning with question 1 (Willett et al. 2013, appendix A): `E` and
+  From the leading answer of each question, beginning with question 1 (Willett et al. 2013): `E` and
   r(ound), i(n between), c(igar-shaped); `Se` for an edge-on disk and r(ounded), b(oxy), n(o bulge); else `S`, or `SB`
   with a bar, the bulge from none to dominant as d, c, b, a, and where there are spiral arms their number
   (1, 2, 3, 4, + for more, ? for can't tell) and winding t(ight), m(edium), l(oose). Something odd follows in brackets:

@@ -73,17 +73,23 @@ class Evaluator:
     return self.run(variables, data)[1]
 
 
+class Trained(NamedTuple):
+  """A run's model: variables (replicated), their step, how many parameters, seconds of training."""
+  variables: Any
+  step: int
+  parameters: int
+  seconds: float
+
+
 class Result(NamedTuple):
-  """A split's evaluation: (N, ...) outputs, the decoded split, metrics (empty without labels), checkpoint's step."""
+  """A split's evaluation: (N, ...) outputs, the decoded split, and metrics, without those that no label allows."""
   predicted: np.ndarray
   data: Decoded
   metrics: dict[str, float]
-  step: int
 
 
-def restore_variables(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel,
-                      checkpoint: str | int) -> tuple[dict, int]:
-  """The variables that a run predicts with, replicated, and their step.
+def restore(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel, checkpoint: str | int) -> Trained:
+  """What a run predicts with.
 
   Args:
     checkpoint: 'latest', 'best' or a step.
@@ -104,63 +110,69 @@ def restore_variables(config: ml_collections.ConfigDict, workdir: Path, parallel
       raise ValueError(f"The checkpoint is {checkpoint!r}; expected 'latest', 'best' or a step.")
     if step is None:
       raise FileNotFoundError(f"{workdir} has no checkpoint yet: train it first.")
-    state, _ = checkpoints.restore(parallel.abstract(like), step)
-  return parallel.replicate(evaluated_variables(state)), step
+    state, meta = checkpoints.restore(parallel.abstract(like), step)
+  return Trained(parallel.replicate(evaluated_variables(state)), step, experiment.count_parameters(state.params),
+                 meta["seconds"])
 
 
-def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, splits: list[str],
-                    checkpoint: str | int) -> dict[str, Result]:
-  """Evaluates splits of the config's data set with all test-time views.
+def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, splits: list[str],
+                    checkpoint: str | int) -> tuple[Trained, dict[str, Result]]:
+  """Evaluates splits of a prepared data set with all test-time views; the results by split.
 
   Raises:
     ValueError: a split that the data set does not have, or a wrong setting.
   """
   parallel = Parallel(config.parallel)
-  builder = experiment.open_dataset(config)
   for split in splits:
     if not experiment.has_split(builder, split):
       raise ValueError(f"The data set {builder.info.full_name} has no split {split!r}; it has "
                        f"{', '.join(builder.info.splits)}.")
-  variables, step = restore_variables(config, workdir, parallel, checkpoint)
+  trained = restore(config, workdir, parallel, checkpoint)
   task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True)
   evaluator = Evaluator(task, parallel, batch_size=config.eval.batch_size)
   results = {}
   for split in splits:
     data = experiment.open_split(config, builder, split)
-    predicted, finished = evaluator.run(variables, data)
+    predicted, finished = evaluator.run(trained.variables, data)
     finished = {name: value for name, value in finished.items() if not np.isnan(value)}
     if task.score in finished:
-      logger.info("%s, step %d: %s %.5f over %d galaxies.", split, step, task.score, finished[task.score],
+      logger.info("%s, step %d: %s %.5f over %d galaxies.", split, trained.step, task.score, finished[task.score],
                   len(predicted))
     else:
-      logger.info("%s, step %d: %d galaxies predicted; they have no labels.", split, step, len(predicted))
-    results[split] = Result(predicted, data, finished, step)
-  return results
+      logger.info("%s, step %d: %d galaxies predicted; they have no labels.", split, trained.step,
+                  len(predicted))
+    results[split] = Result(predicted, data, finished)
+  return trained, results
 
 
-def finish_run(config: ml_collections.ConfigDict, workdir: Path) -> dict[str, float]:
-  """Evaluates a trained run and leaves its tables and its report in the workdir; returns the metrics."""
+def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -> dict[str, float]:
+  """Evaluates a trained run and leaves its tables and its report in the workdir; returns the metrics.
+
+  `command` is what the report says the run was made with.
+ """
   builder = experiment.open_dataset(config)
   test = config.data.test if config.data.test and experiment.has_split(builder, config.data.test) else None
-  results = evaluate_splits(config, workdir, [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
+  trained, results = evaluate_splits(config, workdir, builder,
+                                     [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
   evaluated = results[config.data.eval]
   if jax.process_index() == 0:
     outputs.write_all(
         workdir, _vote_result(config.data.eval, evaluated), _vote_result(test, results[test]) if test else None,
-        name=config.name, metrics=evaluated.metrics, facts=run_facts(config, workdir, evaluated.step),
+        name=config.name, metrics=evaluated.metrics, facts=run_facts(config, trained, command),
         data={"data set": builder.info.full_name, "folder": str(builder.data_dir), "trained on": config.data.train,
               "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies"})
   return evaluated.metrics
 
 
-def run_facts(config: ml_collections.ConfigDict, workdir: Path, step: int) -> dict[str, str | int | float]:
+def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str) -> dict[str, str | int | float]:
   """How a run's model was made, for the report."""
   return {
-      "model": config.model.name, "variant": config.variant, "seed": config.seed, "step": step,
+      "model": config.model.name, "variant": config.variant, "parameters": trained.parameters, "seed": config.seed,
+      "steps": trained.step, "training time": f"{trained.seconds / 60:.1f} min",
       "test-time views": config.eval.rotations * (2 if config.eval.flips else 1) * len(config.eval.zooms),
       "hardware": experiment.hardware(), "compiled with": config.parallel,
       "versions": ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "optax", "numpy")),
-      "workdir": str(workdir), "command": f"python -m galaxy_jax.main --config={config.file} --workdir={workdir}",
+      "command": command,
   }
 
 
@@ -179,7 +191,8 @@ def main(_) -> int:
   for key in ("manual_dir", "data_dir"):
     if FLAGS[key].value:
       config.data[key] = FLAGS[key].value
-  result = evaluate_splits(config, workdir, [FLAGS.split], FLAGS.checkpoint)[FLAGS.split]
+  _, results = evaluate_splits(config, workdir, experiment.open_dataset(config), [FLAGS.split], FLAGS.checkpoint)
+  result = results[FLAGS.split]
   for name, value in result.metrics.items():
     print(f"{name:40s} {value:.5f}")
   if FLAGS.output:

@@ -36,7 +36,7 @@ def masked_sum(values, *masks):
   weight = jnp.ones(values.shape, jnp.float32)
   for mask in masks:
     mask = jnp.asarray(mask)
-    leading = zip(mask.shape, values.shape)
+    leading = zip(mask.shape, values.shape, strict=False)
     if mask.ndim > values.ndim or any(size not in (1, expected) for size, expected in leading):
       raise ValueError(f"a mask of shape {mask.shape} does not cover values of shape {values.shape}: expected "
                        f"{values.shape[:1]}, one number a row, up to {values.shape}, one for each value")
@@ -142,7 +142,7 @@ def dirichlet_concentrations(logits):
   """The map from a network's outputs to Dirichlet concentrations: α = 1 + 100 σ(z), elementwise.
 
   Bounded below so that no predicted density has its mode on an edge, above so that certainty is finite
-  (Walmsley et al. 2022, MNRAS 509, 3966, section 4; Zoobot's output layer).
+  (Walmsley et al. 2022, MNRAS 509, 3966; Zoobot's output layer).
   """
   return 1.0 + 100.0 * jax.nn.sigmoid(logits)
 
@@ -154,7 +154,7 @@ def dirichlet_multinomial(concentrations, counts):
 
     -log P = -log Γ(n+1) - log Γ(α₀) + log Γ(n+α₀) + Σ [log Γ(k(i)+1) + log Γ(α(i)) - log Γ(k(i)+α(i))]
 
-  (Walmsley et al. 2020, MNRAS 491, 1554; 2022, MNRAS 509, 3966, section 4). A question nobody was asked has n = 0 and
+  (Walmsley et al. 2020, MNRAS 491, 1554; 2022, MNRAS 509, 3966). A question nobody was asked has n = 0 and
   costs exactly 0, in value and in gradient, so the tree needs no mask here.
 
   Args:

@@ -6,6 +6,7 @@ The workdir ends with the config, metrics, checkpoints, predictions and report.h
 anything harsher, the same command goes on from the last checkpoint.
 """
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main(_) -> int:
   if not outcome.finished:
     logger.info("Stopped at step %d; the same command goes on from there.", outcome.step)
     return 128 + outcome.signal
-  evaluate.finish_run(config, workdir)
+  evaluate.finish_run(config, workdir, shlex.join(["python", "-m", "galaxy_jax.main", *sys.argv[1:]]))
   return 0
 
 

@@ -55,8 +55,12 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def write_csv(path: Path, table: pa.Table) -> None:
-  """Writes a table as CSV with an unquoted header, as Kaggle has it, whole or not at all."""
-  write_whole(path, lambda fresh: csv.write_csv(table, fresh, csv.WriteOptions(quoting_style="none")))
+  """Writes a table as CSV, its header without quotes as Kaggle has it, whole or not at all."""
+  def write(fresh):
+    with open(fresh, "wb") as file:
+      file.write((",".join(table.column_names) + "\n").encode())
+      csv.write_csv(table, file, csv.WriteOptions(include_header=False))
+  write_whole(path, write)
 
 
 def write_all(workdir: Path, evaluated: VoteResult, test: VoteResult | None, *, name: str, metrics: dict,

@@ -9,6 +9,8 @@ from tfds_builders.gz2_tree import QUESTIONS
 
 ROWS = 50
 
+vote_metrics = jax.jit(metrics.vote_metrics)
+
 
 @pytest.fixture
 def votes():
@@ -22,7 +24,7 @@ def votes():
 
 def test_vote_metrics_against_numpy(votes):
   predicted, voted = votes
-  result = metrics.finish(jax.jit(metrics.vote_metrics)(predicted, voted, np.ones(ROWS)))
+  result = metrics.finish(vote_metrics(predicted, voted, np.ones(ROWS)))
   np.testing.assert_allclose(result["rmse"], np.sqrt(np.nanmean((predicted - voted)**2)), rtol=1e-5)
   np.testing.assert_allclose(result["absolute_error"], np.nanmean(np.abs(predicted - voted)), rtol=1e-5)
   hits = []
@@ -41,7 +43,7 @@ def test_vote_metrics_against_numpy(votes):
 def test_question_without_votes_has_no_leading_answer():
   voted = np.zeros((1, 37), np.float32)
   voted[0, [1, 14]] = 1.0  # featured, but question 2 has no votes
-  sums = metrics.vote_metrics(voted, voted, np.ones(1))
+  sums = vote_metrics(voted, voted, np.ones(1))
   assert float(sums["accuracy/edgeon"][1]) == 0
   assert float(sums["accuracy"][1]) == 2
   assert np.isnan(metrics.finish(sums)["accuracy/edgeon"])
@@ -49,15 +51,14 @@ def test_question_without_votes_has_no_leading_answer():
 
 def test_batches_and_padding_do_not_matter(votes):
   predicted, voted = votes
-  whole = metrics.finish(metrics.vote_metrics(predicted, voted, jnp.ones(ROWS)))
-  update = jax.jit(metrics.vote_metrics)
+  whole = metrics.finish(vote_metrics(predicted, voted, jnp.ones(ROWS)))
   parts = []
   for start in range(0, ROWS, 16):
     rows = min(16, ROWS - start)
     batch = [np.full((16, 37), np.nan, np.float32) for _ in range(2)]
     batch[0][:rows], batch[1][:rows] = predicted[start:start + rows], voted[start:start + rows]
     batch[1][rows:] = 0.5
-    parts.append(update(*batch, np.arange(16) < rows))
+    parts.append(vote_metrics(*batch, np.arange(16) < rows))
   merged = metrics.finish(metrics.merge(*parts))
   assert merged.keys() == whole.keys()
   for name, value in whole.items():

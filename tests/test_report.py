@@ -130,7 +130,8 @@ def test_numbers_on_the_page(written):
   run, page, _ = written
   error = run.predicted[3:].astype(np.float64) - run.voted[3:]
   mean = run.voted[3:].astype(np.float64).mean(axis=0)
-  assert f"RMSE{np.sqrt((error**2).mean()):.4f}mean predictor {np.sqrt(((mean - run.voted[3:])**2).mean()):.4f}" in page.text
+  ours, constant = np.sqrt((error**2).mean()), np.sqrt(((mean - run.voted[3:]) ** 2).mean())
+  assert f"RMSE{ours:.4f}mean predictor {constant:.4f}" in page.text
   assert "Galaxies17with votes, of 20" in page.text
   spiral = np.sqrt((error[:, 7:9] ** 2).mean())
   alts = [attributes["alt"] for attributes in page.all("img")]
@@ -147,11 +148,13 @@ def test_numbers_on_the_page(written):
 
 def test_what_comes_from_outside_is_escaped(tmp_path):
   evil = "<script>alert('x')</script>\"&</table>$x_{"
-  run = make_run(4, name=evil, voted=np.full((4, 37), np.nan), facts={evil: evil}, data={"source": evil}, results={evil: 1.0}, notes=[evil],
-                 history={evil: [(0, 1.0), (1, 2.0)], f"$a/{'../' * 3}x": [(0, 1.0)]})
+  run = make_run(4, name=evil, voted=np.full((4, 37), np.nan), facts={evil: evil}, data={"source": evil},
+                 results={evil: 1.0}, notes=[evil], history={evil: [(0, 1.0)], "train/../$x_{<b>": [(0, 1.0)],
+                                                     "a$_{<b>/..$x_{<i>&": [(0, 1.0), (1, 2.0)]})
   page = Page(report.write(run, tmp_path))
-  assert not page.all("script")
+  assert not page.all("script") and not page.all("b") and not page.all("i")
   assert page.text.count(evil) >= 6
+  assert "a$_{<b> ends at 2" in page.text
   assert {path.name for path in tmp_path.iterdir()} == {"report.html", "figures"}
 
 

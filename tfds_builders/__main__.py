@@ -1,4 +1,4 @@
-"""Builds one data set from the command line: python -m tfds_builders galaxy_zoo_challenge --manual_dir=… --data_dir=…"""
+"""Builds one data set: python -m tfds_builders galaxy_zoo_challenge --manual_dir=… --data_dir=…"""
 import argparse
 import logging
 import sys
@@ -14,7 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
   parser.add_argument("name", choices=sorted(BUILDERS), help="the data set")
   parser.add_argument("--manual_dir", help="folder with the source files; without it, DATA_DIR/downloads/manual")
-  parser.add_argument("--data_dir", help="where to put the data set; without it, $TFDS_DATA_DIR or ~/tensorflow_datasets")
+  parser.add_argument("--data_dir",
+                      help="where to put the data set; without it, $TFDS_DATA_DIR or ~/tensorflow_datasets")
   parser.add_argument("--file_format", choices=FILE_FORMATS, default="array_record",
                       help="tfrecord is what tfds.load reads, and needs TensorFlow")
   parser.add_argument("--skip_bad", action="store_true", help="leave faulty galaxies out, and list them in a file")

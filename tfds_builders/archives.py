@@ -4,12 +4,12 @@ This knows nothing of what the files hold; a data set's own module finds the arc
 """
 import io
 import os
-from pathlib import Path
 import struct
 import tempfile
-from typing import NamedTuple
 import zipfile
 import zlib
+from pathlib import Path
+from typing import NamedTuple
 
 from tfds_builders.errors import DataError
 

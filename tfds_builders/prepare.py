@@ -32,8 +32,8 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   Which build is used:
     1. Without a manual_dir, one that is finished in data_dir is opened as it is.
     2. Else the source files decide: a finished build of the same files, in the same format, is opened.
-    3. Else it is built. Where another build is in the way: with an explicit data_dir that is an error; in TFDS's default
-       folder the new one goes into a folder of its own below it, named by the fingerprint.
+    3. Else it is built. Where another build is in the way: with an explicit data_dir that is an error; in TFDS's
+       default folder the new one goes into a folder of its own below it, named by the fingerprint.
 
   All input is checked before anything is written, and TFDS renames a finished build into place: a build is there whole
   or not at all, also when several processes start at once.
@@ -106,32 +106,47 @@ def source_record(builder) -> dict:
 
 def _build(cls, place, source, fingerprint, file_format, skip_bad, overwrite, progress):
   """Checks the source, builds, and returns a fresh builder on the result."""
-  import tensorflow_datasets as tfds
   contents = cls.validate(source, skip_bad=skip_bad, progress=progress)
-  builder = cls(data_dir=place)
-  if builder.data_path.exists() and not _is_built(builder) and not overwrite:
-    raise DataError(f"{builder.data_path} exists but holds no finished data set. Delete it, or replace it: --overwrite.")
-  builder.contents, builder.progress = contents, progress
-  mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if overwrite else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
-  _log.info("Building %s in %s.", builder.info.full_name, builder.data_path)
-  # TFDS makes a download folder even for a data set that downloads nothing.
-  with tempfile.TemporaryDirectory() as downloads:
-    try:
-      builder.download_and_prepare(
-          download_dir=downloads, file_format=file_format,
-          download_config=tfds.download.DownloadConfig(manual_dir=downloads, download_mode=mode))
-    except OSError:
-      # TFDS could not rename its temporary folder: another process has put a build there meanwhile.
-      if not _is_built(cls(data_dir=place)):
-        raise
+  path = cls(data_dir=place).data_path
+  replaced = path.with_name(f"{path.name}.replaced_{os.getpid()}")
+  if path.exists():
+    if overwrite:
+      path.rename(replaced)
+    elif not _is_built(cls(data_dir=place)):
+      raise DataError(f"{path} exists but holds no finished data set. Delete it, or replace it: --overwrite.")
+  try:
+    _write(cls, place, contents, file_format, progress)
+  except BaseException:
+    if replaced.exists():
+      replaced.rename(path)
+    raise
+  if replaced.exists():
+    replaced.rmtree()
   finished = cls(data_dir=place)
   if difference := _difference(finished, fingerprint, file_format):
     raise DataError(f"Meanwhile another process has finished a build, but {difference}. {_remedy(place)}")
   if contents.left_out:
     _log.warning("Left out %d faulty galaxies or rows; they are listed in %s.", len(contents.left_out),
-                 finished.data_path / LEFT_OUT_FILE)
+                 path / LEFT_OUT_FILE)
   _log.info("Built %s.", _summary(finished))
   return finished
+
+
+def _write(cls, place, contents, file_format, progress):
+  """Has TFDS write the contents, unless another process is there first."""
+  import tensorflow_datasets as tfds
+  builder = cls(data_dir=place)
+  builder.contents, builder.progress = contents, progress
+  _log.info("Building %s in %s.", builder.info.full_name, builder.data_path)
+  # TFDS makes a download folder even for a data set that downloads nothing.
+  with tempfile.TemporaryDirectory() as downloads:
+    try:
+      builder.download_and_prepare(download_dir=downloads, file_format=file_format,
+                                   download_config=tfds.download.DownloadConfig(manual_dir=downloads))
+    except OSError:
+      # TFDS could not rename its temporary folder: another process has put a build there meanwhile.
+      if not _is_built(cls(data_dir=place)):
+        raise
 
 
 def _is_built(builder) -> bool:

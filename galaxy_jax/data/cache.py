@@ -4,16 +4,16 @@ A folder is written under a temporary name, its files are brought to disk and li
 renamed, so a process killed at any moment leaves nothing that looks like a result. Of two processes that want the
 same folder one writes and the other waits; where the file system has no locks both write, and one result is kept.
 """
-from collections.abc import Callable, Iterator
 import contextlib
 import hashlib
 import json
 import logging
 import os
-from pathlib import Path
 import shutil
-from typing import Any
 import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 try:
   import fcntl

@@ -5,12 +5,12 @@ the JPEG decoder work at 1/2, 1/4 or 1/8 of the size where the crop allows it, a
 averages (Pillow's box filter where the ratio is whole, else Hamming: a box of whole pixels displaces structure by up
 to half of one at ratios such as 4/3).
 """
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-import os
 from pathlib import Path
-import shutil
 from typing import Any, NamedTuple
 
 import numpy as np

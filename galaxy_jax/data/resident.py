@@ -1,19 +1,18 @@
 """A decoded split that lives on the accelerators: each step draws its batch there, inside the compiled call.
 
 Either every device holds all rows, or each holds its share of them and contributes what it holds of every batch. The
-batch that comes out is the same either way, on any number of devices. Rows may have any shape and type: images as
-decoded, or packed.
+batch that comes out is the same either way, on any number of devices. Rows may have any shape and type.
 """
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 import os
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
-from jax import lax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from galaxy_jax.data.decode import Decoded, device_labels
 
@@ -49,8 +48,8 @@ def _host_memory() -> int:
   return memory
 
 
-def place(decoded: Decoded, mesh: Mesh, *, labels: Sequence[str], sharded: bool, pmap: bool = False,
-          pack: Callable[[np.ndarray], np.ndarray] | None = None) -> dict[str, jax.Array]:
+def place(decoded: Decoded, mesh: Mesh, *, labels: Sequence[str], sharded: bool,
+          pmap: bool = False) -> dict[str, jax.Array]:
   """Puts a split on the devices of a mesh.
 
   Args:
@@ -59,7 +58,6 @@ def place(decoded: Decoded, mesh: Mesh, *, labels: Sequence[str], sharded: bool,
     labels: the labels to take along; the others stay on the host, where a batch's `row` finds them.
     sharded: each device holds ceil(N / devices) rows (zeros fill up the last); else each holds all N.
     pmap: for a function under pmap, which takes arrays with a leading device axis; else for one under jit.
-    pack: turns (n, H, W, 3) uint8 images into what shall be stored of them, (n, …).
 
   Returns:
     `image` and the labels, for `draw`.
@@ -72,12 +70,12 @@ def place(decoded: Decoded, mesh: Mesh, *, labels: Sequence[str], sharded: bool,
   count = len(decoded.images)
   rows = -(-count // mesh.size) if sharded else count
 
-  def put(array, transform=np.asarray):
+  def put(array):
     def part(start):
       piece = np.asarray(array[start:start + rows])
       if len(piece) < rows:
         piece = np.concatenate([piece, np.zeros((rows - len(piece), *piece.shape[1:]), piece.dtype)])
-      return np.asarray(transform(piece))
+      return piece
 
     def on_device(index):
       start = index[0].start or 0
@@ -85,12 +83,11 @@ def place(decoded: Decoded, mesh: Mesh, *, labels: Sequence[str], sharded: bool,
         return part(start * rows if sharded else 0)[None]
       return part(start)
 
-    shape = np.shape(transform(array[:1]))[1:]
     leading = (mesh.size, rows) if pmap else (mesh.size * rows if sharded else rows,)
-    return jax.make_array_from_callback((*leading, *shape), sharding, on_device)
+    return jax.make_array_from_callback((*leading, *array.shape[1:]), sharding, on_device)
 
-  placed = {name: put(values) for name, values in device_labels(decoded.labels, labels).items()}
-  return {"image": put(decoded.images, pack or np.asarray)} | placed
+  return {name: put(array)
+          for name, array in {"image": decoded.images, **device_labels(decoded.labels, labels)}.items()}
 
 
 def draw(data: Mapping[str, jax.Array], indices: jax.Array, mask: jax.Array | None = None, *, mesh: Mesh,

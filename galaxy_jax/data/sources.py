@@ -4,10 +4,11 @@ The datasets are ArrayRecord files, read by index without TensorFlow; images sta
 `decode` turns into pixels.
 """
 from collections.abc import Mapping
-import json
 from typing import Any, Protocol
 
 import tensorflow_datasets as tfds
+
+from tfds_builders.prepare import source_record
 
 
 class Source(Protocol):
@@ -56,20 +57,18 @@ def fingerprint(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]
   """What a split was read from, as plain JSON values: equal for equal data, to be kept with caches and checkpoints.
 
   Args:
-    builder: a prepared dataset; where its folder holds a `fingerprint.json`, written by the builder over its source
-      files, that is taken in.
+    builder: a prepared dataset.
     split: TFDS's notation.
 
   Returns:
     dataset (name/configuration/version), split, records, first_id and last_id (of `galaxy_id`, None without one),
-    bytes (of all records by split), source (the builder's own fingerprint, or None).
+    bytes (of all records, by split), source (what the build says of its source files, `prepare.source_record`).
 
   Raises:
     ValueError: as `split_source`.
   """
   source = split_source(builder, split)
   first, last = (source[i].get("galaxy_id") for i in (0, len(source) - 1))
-  path = builder.data_path / "fingerprint.json"
   return {
       "dataset": builder.info.full_name,
       "split": split,
@@ -77,5 +76,5 @@ def fingerprint(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]
       "first_id": None if first is None else int(first),
       "last_id": None if last is None else int(last),
       "bytes": {name: int(info.num_bytes) for name, info in builder.info.splits.items()},
-      "source": json.loads(path.read_text()) if path.exists() else None,
+      "source": source_record(builder),
   }

@@ -4,12 +4,13 @@ Grain's workers read records and decode them, each preparing whole batches, seve
 (seed, t) alone, so a stream starts at any step exactly and at once.
 """
 import atexit
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from absl import flags
 import grain
 import numpy as np
+from absl import flags
 
 from galaxy_jax.data.decode import cores, decode_record, device_labels, stack
 from galaxy_jax.data.order import batch_indices, batch_start, evaluation_batch
@@ -95,12 +96,20 @@ def _run(load: Callable[[int], Batch], start: int, stop: int, workers: int) -> I
 
   def run():
     iterator = iter(batches)
-    atexit.register(iterator.close)  # Before Python takes away what Grain's own clean-up needs.
     try:
       for batch in iterator:
         # Workers hand over shared memory, which whoever still holds a batch at exit would leak.
         yield {name: np.array(array) for name, array in batch.items()} if workers else batch
     finally:
       iterator.close()
-      atexit.unregister(iterator.close)
-  return run()
+
+  running = run()
+  # One left open ends its workers while Python still holds what Grain's clean-up needs.
+  atexit.register(_close, weakref.ref(running))
+  return running
+
+
+def _close(running: weakref.ref) -> None:
+  iterator = running()
+  if iterator is not None:
+    iterator.close()

@@ -67,6 +67,8 @@ def write(run: Run, workdir: str | Path) -> Path:
   by_galaxy = measures.rmse_by_galaxy(predicted, voted)
   predicted_class, voted_class = measures.main_class(predicted), measures.main_class(voted)
 
+  galleries = _galleries(run, ids, predicted, voted, by_galaxy)
+
   curves = figures.curves(run.history)
   errors, calibrated, panels = [], [], []
   if labelled.any():
@@ -77,7 +79,6 @@ def write(run: Run, workdir: str | Path) -> Path:
     classes = [figures.class_occurrences(predicted_class[labelled], voted_class[labelled])]
   else:
     classes = [figures.class_occurrences(predicted_class)]
-  galleries = _galleries(run, ids, predicted, voted, by_galaxy)
   sheets = [figures.contact_sheet(f"gallery_{name}", [card.image for card in cards],
                                   [_label(card) for card in cards]) for name, (_, cards) in galleries.items()]
 
@@ -90,7 +91,7 @@ def write(run: Run, workdir: str | Path) -> Path:
   sections = [
       page.Section("learning", "Learning curves", page.figures(curves)),
       page.Section("errors", "Errors and calibration", page.figures(errors + calibrated)),
-      page.Section("galaxies", "Best and worst" if labelled.any() else "Galaxies", shown, new_page=True),
+      page.Section("galaxies", "Best and worst" if "best" in galleries else "Galaxies", shown, new_page=True),
       page.Section("classes", "Classes", f'<div class="pair">{"".join(map(page.figure, classes))}{table}</div>'),
       page.Section("answers", "Every answer, predicted against voted", page.figures(panels)),
       page.Section("facts", "Results, data and run", f'<div class="pair">{tables}</div>' if tables else ""),
@@ -156,7 +157,7 @@ def _galleries(run, ids, predicted, voted, by_galaxy):
     result[name] = (heading, [page.Card(int(ids[i]), image, _in_words(predicted[i]),
                                         _in_words(voted[i]) if len(order) else "", by_galaxy[i],
                                         _miss(predicted[i], voted[i]) if len(order) else "")
-                              for i, image in zip(rows, images)])
+                              for i, image in zip(rows, images, strict=True)])
   return result
 
 

@@ -8,11 +8,13 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from galaxy_jax.report import measures
-from galaxy_jax.report.style import ACCENT, INK, NEUTRAL, SERIES, Chart, new, place, png, styled
+from galaxy_jax.report.style import ACCENT, INK, NEUTRAL, SERIES, WIDTH, Chart, new, place, png, styled
 from tfds_builders.gz2_tree import QUESTIONS
 
 #: A curve with more points than this, that goes up and down, is drawn pale under its moving mean.
 _MANY = 150
+#: Letters of a series' name that are drawn beside its curve; the caption has it in full.
+_LONGEST_NAME = 14
 
 
 def _moving_mean(values, window):
@@ -21,7 +23,8 @@ def _moving_mean(values, window):
   return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
 
 
-def _noisy(values):
+def _noisy(values, log):
+  values = np.log(values) if log else values
   # The ways up and down of a curve with a single bend add up to twice its range at most.
   return len(values) > _MANY and np.abs(np.diff(values)).sum() > 3 * np.ptp(values)
 
@@ -63,7 +66,7 @@ def _label_ends(axes, ends):
   gap, last = 0.075, -np.inf
   for height, name, colour in heights:
     last = max(height, last + gap)
-    axes.text(1.015, last, name, color=colour, va="center", transform=axes.transAxes, parse_math=False)
+    axes.text(1.02, last, name[:_LONGEST_NAME], color=colour, va="center", transform=axes.transAxes, parse_math=False)
 
 
 def curves(history) -> list[Chart]:
@@ -79,20 +82,24 @@ def curves(history) -> list[Chart]:
   quantities = _by_quantity(history)
   # One colour for a series in every figure.
   names = list(dict.fromkeys(name for series in quantities.values() for name in series))
-  colours = dict(zip(names, SERIES * len(names)))
+  colours = dict(zip(names, SERIES * len(names), strict=False))
   for quantity, series in quantities.items():
     label = measures.words(quantity)
     said, ends = [], []
     with styled():
       figure = new(2.95)
-      axes = place(figure, 0.66, 0.5, 3.1, 2.2)
+      # The names stand right of the curves.
+      margin = 0.15 + 0.09 * min(_LONGEST_NAME, max(map(len, series)))
+      axes = place(figure, 0.66, 0.5, WIDTH - 0.66 - margin, 2.2)
       values = np.concatenate([value for _, value in series.values()])
-      if values.min() > 0 and values.max() > 20 * values.min() and quantity != "learning_rate":
+      log = values.min() > 0 and values.max() > 20 * values.min() and quantity != "learning_rate"
+      if log:
         axes.set_yscale("log")
       for name, (step, value) in series.items():
         colour = colours[name]
-        line = _moving_mean(value, len(value) // 40) if _noisy(value) else value
-        if _noisy(value):
+        line = value
+        if _noisy(value, log):
+          line = _moving_mean(value, len(value) // 40)
           axes.plot(step, value, color=colour, alpha=0.25, linewidth=0.6)
         axes.plot(step, line, color=colour, marker="o" if len(value) == 1 else None, markersize=4)
         ends.append((name, line[-1], colour))
@@ -110,7 +117,7 @@ def curves(history) -> list[Chart]:
       axes.xaxis.set_major_formatter("{x:,.0f}")
       _label_ends(axes, ends)
       caption = f"{measures.capital(label)} against training step: {'; '.join(said)}."
-      if any(_noisy(value) for _, value in series.values()):
+      if any(_noisy(value, log) for _, value in series.values()):
         caption += " A noisy curve is pale, with its moving mean over it."
       charts.append(Chart(f"curve_{_file_name(quantity)}", label, png(figure), f"Line chart. {caption}", caption))
   return charts
@@ -136,13 +143,13 @@ def rmse_by_question(predicted, voted) -> Chart:
   rows[-1] += 0.4
   with styled():
     figure = new(4.2)
-    axes = place(figure, 1.38, 0.5, 1.68, 3.15)
+    axes = place(figure, 1.38, 0.5, 1.58, 3.15)
     axes.barh(rows, ours, height=0.62, color=[ACCENT] * len(QUESTIONS) + [INK])
     axes.plot(reference, rows, "|", color=SERIES[1], markersize=12, markeredgewidth=2)
-    for values, at, colour, head in ((ours, 1.16, ACCENT, "model"), (reference, 1.56, SERIES[1], "mean\npredictor")):
+    for values, at, colour, head in ((ours, 1.22, ACCENT, "model"), (reference, 1.64, SERIES[1], "mean\npredictor")):
       axes.annotate(head, (at, 1.03), xycoords="axes fraction", ha="center", fontsize=9, color=colour,
                     fontweight="bold")
-      for row, number in zip(rows, values):
+      for row, number in zip(rows, values, strict=True):
         axes.annotate(f"{number:.3f}" if np.isfinite(number) else "–", (at, row), va="center", ha="center",
                       xycoords=("axes fraction", "data"), color=colour, annotation_clip=False,
                       fontweight="bold" if row == rows[-1] else "normal")
@@ -156,11 +163,11 @@ def rmse_by_question(predicted, voted) -> Chart:
     axes.set_xlabel("RMSE")
     image = png(figure)
   hardest = int(np.nanargmax(ours[:-1]))
-  caption = (f"RMSE of the vote fractions, question by question, and over all 37 answers: {ours[-1]:.4f}. The marks are "
-             "the mean predictor, which answers every galaxy with the mean vote of these very galaxies: "
+  caption = (f"RMSE of the vote fractions, question by question, and over all 37 answers: {ours[-1]:.4f}. The marks "
+             "are the mean predictor, which answers every galaxy with the mean vote of these very galaxies: "
              f"{reference[-1]:.4f} over all. The largest error is in “{names[hardest]}”, {ours[hardest]:.4f} against "
              f"{reference[hardest]:.4f}.")
-  spoken = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, ours))
+  spoken = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, ours, strict=True))
   return Chart("rmse_by_question", "RMSE by question", image, f"Bar chart of RMSE by question: {spoken}.", caption)
 
 
@@ -195,7 +202,7 @@ def calibration(result: measures.Calibration) -> Chart:
              f"({result.count.sum():,} values). Points are the means of a bin, on the line where they agree; bars hold "
              "the middle 68 % of its votes; "
              "below, how many values it has, on a logarithmic scale.")
-  spoken = ", ".join(f"{a:.2f} predicted {b:.2f} voted" for a, b in zip(x, y))
+  spoken = ", ".join(f"{a:.2f} predicted {b:.2f} voted" for a, b in zip(x, y, strict=True))
   return Chart("calibration", "Calibration", image, f"Reliability diagram. Bin means: {spoken}.", caption)
 
 
@@ -218,7 +225,7 @@ def class_occurrences(predicted_class, voted_class=None) -> Chart:
     for row, (name, _, colour) in enumerate(series):
       at = np.arange(kinds) + (row - (len(series) - 1) / 2) * height
       axes.barh(at, counts[name], height=0.9 * height, color=colour)
-      for y, count in zip(at, counts[name]):
+      for y, count in zip(at, counts[name], strict=True):
         axes.text(count + 0.015 * most, y, f"{count:,}", va="center", fontsize=9, color=INK)
       axes.annotate(name, (0.3 * row, 1.02), xycoords="axes fraction", color=colour, fontweight="bold")
     axes.set_yticks(np.arange(kinds), measures.MAIN_CLASSES)
@@ -232,7 +239,7 @@ def class_occurrences(predicted_class, voted_class=None) -> Chart:
   caption = ("Galaxies by main class, following the leading answer at each question. Most often predicted is "
              f"“{measures.MAIN_CLASSES[common]}”: {counts['predicted'][common]:,} of {len(predicted_class):,}")
   caption += f", voted {counts['voted'][common]:,}." if "voted" in counts else "."
-  spoken = "; ".join(f"{name} " + ", ".join(f"{kind} {count}" for kind, count in zip(measures.MAIN_CLASSES, count))
+  spoken = "; ".join(f"{name} " + ", ".join(f"{kind} {count[k]}" for k, kind in enumerate(measures.MAIN_CLASSES))
                      for name, count in counts.items())
   return Chart("class_occurrences", "How often each class occurs", image, f"Bar chart: {spoken}.", caption)
 
@@ -240,16 +247,16 @@ def class_occurrences(predicted_class, voted_class=None) -> Chart:
 def contact_sheet(name, images, labels) -> Chart:
   """A gallery as one picture, for slides: (k, S, S, 3) uint8 images, four across, each over its label."""
   rows = -(-len(images) // 4)
-  side, text, gap = 1.0, 0.96, 0.08
+  side, text, gap = 1.0, 1.04, 0.08
   with styled():
     figure = new(rows * (side + text))
-    for index, (image, label) in enumerate(zip(images, labels)):
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
       row, column = divmod(index, 4)
       bottom = (rows - 1 - row) * (side + text) + text
       axes = place(figure, gap + column * (side + gap), bottom, side, side - gap)
       axes.imshow(image, interpolation="bilinear")
       axes.set_axis_off()
-      lines = [line for part in label for line in textwrap.wrap(part, 23)]
-      axes.text(0, -0.04, "\n".join(lines[:10]), transform=axes.transAxes, va="top", fontsize=5.5, linespacing=1.2)
+      lines = [line for part in label for line in textwrap.wrap(part, 21)]
+      axes.text(0, -0.04, "\n".join(lines[:12]), transform=axes.transAxes, va="top", fontsize=5.5, linespacing=1.2)
     image = png(figure)
   return Chart(name, name.replace("_", " "), image, "", "")

@@ -7,7 +7,8 @@ from galaxy_jax.report import measures
 from galaxy_jax.report.style import COUNTS, INK, NEUTRAL, WIDTH, Chart, new, place, png, styled
 from tfds_builders.gz2_tree import QUESTIONS
 
-_LEFT, _RIGHT, _GAP, _TITLE, _FOOT = 0.6, 0.1, 0.12, 0.42, 1.0
+# Inches around and between the panels; a panel's title is above it.
+_LEFT, _RIGHT, _GAP, _TITLE, _HEAD, _FOOT = 0.6, 0.1, 0.12, 0.4, 0.15, 1.0
 
 
 def questions(predicted, voted) -> list[Chart]:
@@ -22,6 +23,7 @@ def questions(predicted, voted) -> list[Chart]:
 
 
 def _question(number, question, predicted, voted):
+  heading = f"{number}. {measures.capital(measures.question_in_words(question))}"
   names = [measures.words(answer) for answer in question.answers]
   errors = [measures.rmse(predicted[:, a], voted[:, a]) for a in range(len(names))]
   # Two or three panels across: more would leave too little of each on a phone.
@@ -29,7 +31,7 @@ def _question(number, question, predicted, voted):
   down = -(-len(names) // across)
   side = (WIDTH - _LEFT - _RIGHT - (across - 1) * _GAP) / across
   with styled():
-    figure = new(_FOOT + down * (side + _TITLE))
+    figure = new(_FOOT + down * (side + _TITLE) + _HEAD)
     cells = []
     for a, name in enumerate(names):
       row, column = divmod(a, across)
@@ -51,8 +53,9 @@ def _question(number, question, predicted, voted):
       cell.set_norm(LogNorm(1, max(2, largest)))
     middle = _LEFT + (WIDTH - _LEFT - _RIGHT) / 2
     height = figure.get_figheight()
+    figure.text(_LEFT / WIDTH, 1 - 0.08 / height, heading, fontweight="bold", va="top")
     figure.text(middle / WIDTH, 0.58 / height, "voted fraction", ha="center")
-    figure.text(0.14 / WIDTH, (_FOOT + (height - _FOOT - _TITLE) / 2) / height, "predicted fraction", rotation=90,
+    figure.text(0.14 / WIDTH, (height + _FOOT - _TITLE - _HEAD) / 2 / height, "predicted fraction", rotation=90,
                 va="center", ha="center")
     bar = place(figure, middle - 0.25, 0.3, 1.6, 0.09)
     figure.colorbar(cells[0], cax=bar, orientation="horizontal").outline.set_visible(False)
@@ -63,9 +66,8 @@ def _question(number, question, predicted, voted):
     figure.text((middle - 0.33) / WIDTH, 0.3 / height, "galaxies in a cell", ha="right", fontsize=9)
     image = png(figure)
   hardest = int(np.nanargmax(errors))
-  caption = (f"{question.text} Predicted against voted fraction, a panel an answer. The RMSE, in the corner, is largest "
-             f"for “{names[hardest]}”: {errors[hardest]:.3f}.")
-  spoken = ", ".join(f"{name} {error:.3f}" for name, error in zip(names, errors))
-  heading = measures.capital(measures.question_in_words(question))
-  return Chart(f"predicted_{number:02d}_{question.name}", f"{number}. {heading}", image,
+  caption = (f"{question.text} Predicted against voted fraction, a panel an answer. The RMSE, in the corner, is "
+             f"largest for “{names[hardest]}”: {errors[hardest]:.3f}.")
+  spoken = ", ".join(f"{name} {error:.3f}" for name, error in zip(names, errors, strict=True))
+  return Chart(f"predicted_{number:02d}_{question.name}", heading, image,
                f"Hexagonal bins of predicted against voted fractions; RMSE by answer: {spoken}.", caption)

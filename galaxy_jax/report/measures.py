@@ -88,13 +88,13 @@ def mean_vote(voted: np.ndarray) -> np.ndarray:
   return np.where(count > 0, np.where(known, voted, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def calibration(predicted: np.ndarray, voted: np.ndarray, bins: int = 20) -> Calibration:
+def calibration(predicted: np.ndarray, voted: np.ndarray, bins: int = 10) -> Calibration:
   """Compares predicted with voted fractions in equal bins of the predicted one, over all answers together.
 
   Args:
     predicted: (N, 37) predicted vote fractions. A value outside [0, 1] counts in the nearest bin.
     voted: (N, 37) vote fractions, NaN where unlabelled.
-    bins: how many bins.
+    bins: how many bins; as many as `galaxy_jax.metrics` has, so that both state the same error.
   """
   predicted, voted = np.asarray(predicted, np.float64).ravel(), np.asarray(voted, np.float64).ravel()
   known = np.isfinite(voted)

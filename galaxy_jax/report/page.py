@@ -123,7 +123,7 @@ def class_table(predicted: np.ndarray, voted: np.ndarray) -> str:
     both, n_ours, n_theirs = int((ours & theirs).sum()), int(ours.sum()), int(theirs.sum())
     cells = (f"{n_theirs:,}", f"{n_ours:,}", _percent(both, n_theirs), _percent(both, n_ours))
     rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}</tr>')
-  head = "".join(f'<th scope="col" class="number">{name}</th>' for name in ("voted", "pre&shy;dicted", "found", "right"))
+  head = "".join(f'<th scope="col" class="number">{name}</th>' for name in ("voted", "predicted", "found", "right"))
   return ("<table><caption><strong>Agreement by class.</strong> Found: the share of a class's voted galaxies that were "
           "predicted as such. Right: the share of those predicted as such that were voted so.</caption>"
           f'<thead><tr><th scope="col">class</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
@@ -135,9 +135,9 @@ def _percent(part, whole):
 
 def tiles(items: list[tuple[str, str, str]]) -> str:
   """The main numbers: (name, number, what to compare it with)."""
-  return '<dl class="tiles">' + "".join(
-      f'<div><dt>{escape(name)}</dt><dd class="value">{escape(number)}</dd><dd class="beside">{escape(beside)}</dd></div>'
-      for name, number, beside in items) + "</dl>"
+  rows = (f'<div><dt>{escape(name)}</dt><dd class="value">{escape(number)}</dd>'
+          f'<dd class="beside">{escape(beside)}</dd></div>' for name, number, beside in items)
+  return f'<dl class="tiles">{"".join(rows)}</dl>'
 
 
 def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, str]],

@@ -63,7 +63,7 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_an_incomplete_zip_is_named(challenge, tmp_path, keep):
   path = challenge.pack(tmp_path) / "images_training_rev1.zip"
   path.write_bytes(path.read_bytes()[:keep])
-  with pytest.raises(DataError, match="images_training_rev1.zip is no complete zip"):
+  with pytest.raises(DataError, match=r"images_training_rev1.zip is no complete zip"):
     source_fingerprint(tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_an_incomplete_zip_within_the_zip_is_named(challenge, tmp_path, layout):
   with zipfile.ZipFile(tmp_path / "galaxy-zoo-the-galaxy-challenge.zip", "w", method) as archive:
     for name, data in files.items():
       archive.writestr(name, data)
-  with KaggleFiles(tmp_path) as found, pytest.raises(DataError, match="images_training_rev1.zip is no complete zip"):
+  with KaggleFiles(tmp_path) as found, pytest.raises(DataError, match=r"images_training_rev1.zip is no complete zip"):
     found.training_images()
 
 

@@ -79,7 +79,7 @@ def test_no_test_images_no_test_split(challenge, tmp_path):
 
 def test_bad_input_leaves_nothing_behind(challenge, tmp_path):
   challenge.images["101.jpg"] = challenge.images["101.jpg"][:-9]
-  with pytest.raises(DataError, match="101.jpg"):
+  with pytest.raises(DataError, match=r"101.jpg"):
     build(challenge.pack(tmp_path / "manual"), tmp_path / "data")
   assert not (tmp_path / "data").exists()
 
@@ -118,8 +118,21 @@ def test_other_source_files_are_refused_in_a_named_folder(challenge, tmp_path):
   for fingerprint in (source_fingerprint(tmp_path / "manual"), source_fingerprint(other)):
     assert fingerprint[:16] in str(error.value)
   assert "--overwrite" in str(error.value)
+
+
+def test_overwrite_replaces_a_build_only_by_a_whole_one(challenge, tmp_path, monkeypatch):
+  build(challenge.pack(tmp_path / "manual"), tmp_path / "data")
+  before = files_below(tmp_path / "data")
+  challenge.rows[1][1] = "0.5"
+  other = challenge.pack(tmp_path / "other")
+  with monkeypatch.context() as patch:
+    patch.setattr(Builder, "_shards", None)
+    with pytest.raises(TypeError):
+      build(other, tmp_path / "data", overwrite=True)
+  assert files_below(tmp_path / "data") == before and build(tmp_path / "manual", tmp_path / "data")
   built = build(other, tmp_path / "data", overwrite=True)
   assert source_record(built)["fingerprint"] == source_fingerprint(other)
+  assert files_below(tmp_path / "data") == before
 
 
 def test_other_source_files_get_their_own_folder_below_the_default(challenge, tmp_path):
@@ -171,7 +184,7 @@ def test_a_refused_download_is_one_clear_error(tmp_path, monkeypatch):
       raise RuntimeError("403 - Forbidden\nmany more lines")
 
   monkeypatch.setitem(sys.modules, "kaggle", type("kaggle", (), {"api": Client()}))
-  with pytest.raises(DataError, match="403 - Forbidden.*rules"):
+  with pytest.raises(DataError, match=r"403 - Forbidden.*rules"):
     kaggle_download.download(tmp_path / "manual")
   assert not list((tmp_path / "manual").iterdir())
 
@@ -194,7 +207,7 @@ def test_another_process_that_finishes_first_does_no_harm(challenge, tmp_path, m
 def test_a_folder_that_is_no_finished_build_is_refused(challenge, tmp_path):
   (tmp_path / "data" / NAME / "1.0.0").mkdir(parents=True)
   manual_dir = challenge.pack(tmp_path / "manual")
-  with pytest.raises(DataError, match="no finished data set.*--overwrite"):
+  with pytest.raises(DataError, match=r"no finished data set.*--overwrite"):
     build(manual_dir, tmp_path / "data")
   assert len(build(manual_dir, tmp_path / "data", overwrite=True).as_data_source("train")) == 18
 

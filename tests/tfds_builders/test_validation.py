@@ -92,7 +92,8 @@ def test_a_faulty_galaxy_is_left_out_once_and_the_others_stay(challenge, fault, 
 
 def test_a_row_whose_id_is_no_number(challenge, tmp_path):
   line = set_value(challenge, "101", 0, "10l")
-  with KaggleFiles(challenge.pack(tmp_path)) as files, pytest.raises(DataError, match=f"row {line} has '10l' for a GalaxyID"):
+  message = f"row {line} has '10l' for a GalaxyID"
+  with KaggleFiles(challenge.pack(tmp_path)) as files, pytest.raises(DataError, match=message):
     validate(files)
 
 
@@ -101,14 +102,14 @@ def test_a_damaged_member_of_a_zip(challenge, tmp_path):
   data = bytearray(path.read_bytes())
   data[data.index(challenge.images["101.jpg"]) + 400] ^= 255
   path.write_bytes(data)
-  with KaggleFiles(tmp_path) as files, pytest.raises(DataError, match="101.jpg cannot be unpacked .*CRC"):
+  with KaggleFiles(tmp_path) as files, pytest.raises(DataError, match=r"101.jpg cannot be unpacked .*CRC"):
     validate(files)
 
 
 def test_a_bad_test_image(challenge, tmp_path):
   challenge.test["30.jpg"] = b""
   with KaggleFiles(challenge.pack(tmp_path)) as files:
-    with pytest.raises(DataError, match="images_test_rev1/30.jpg"):
+    with pytest.raises(DataError, match=r"images_test_rev1/30.jpg"):
       validate(files)
     found = validate(files, skip_bad=True)
   assert [record.galaxy_id for record in found.splits["test"]] == [9, 200]
@@ -141,5 +142,5 @@ def test_columns_in_another_order_are_read_by_name(challenge, tmp_path):
 
 def test_too_few_galaxies(challenge, tmp_path):
   del challenge.rows[10:]
-  with KaggleFiles(challenge.pack(tmp_path)) as files, pytest.raises(DataError, match="9 usable .* at least 10"):
+  with KaggleFiles(challenge.pack(tmp_path)) as files, pytest.raises(DataError, match=r"9 usable .* at least 10"):
     validate(files, skip_bad=True)

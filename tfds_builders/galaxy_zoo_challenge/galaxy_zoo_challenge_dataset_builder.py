@@ -6,6 +6,7 @@ read, so memory stays small, where the other keeps a split in memory and, past 1
 import csv
 import functools
 import io
+import itertools
 import json
 
 import numpy as np
@@ -83,7 +84,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     """A function for each shard that yields (key, example)."""
     size = sum(record.member.size for record in records)
     bounds = np.linspace(0, len(records), 1 + max(1, min(len(records), round(size / _SHARD_BYTES)))).astype(int)
-    return [functools.partial(_examples, records[start:stop], bar) for start, stop in zip(bounds[:-1], bounds[1:])]
+    return [functools.partial(_examples, records[start:stop], bar) for start, stop in itertools.pairwise(bounds)]
 
   def _log_download_bytes(self):
     """Says nothing: TFDS would print sizes it does not know to standard output."""

@@ -1,12 +1,12 @@
 """TFDS's own test of the builder, on `dummy_data`: 20 labelled and 3 unlabelled images of 16 x 16 generated pixels."""
 import pytest
 
-pytest.importorskip("tensorflow", reason="TFDS's DatasetBuilderTestCase needs TensorFlow: pip install 'galaxy_jax[test]'")
-pytest.importorskip("dill", reason="TFDS's DatasetBuilderTestCase needs dill: pip install 'galaxy_jax[test]'")
+pytest.importorskip("tensorflow", reason="TFDS's test case needs TensorFlow: pip install 'galaxy_jax[test]'")
+pytest.importorskip("dill", reason="TFDS's test case needs dill: pip install 'galaxy_jax[test]'")
 
-import tensorflow_datasets as tfds  # noqa: E402
+import tensorflow_datasets as tfds
 
-from tfds_builders.galaxy_zoo_challenge import galaxy_zoo_challenge_dataset_builder  # noqa: E402
+from tfds_builders.galaxy_zoo_challenge import galaxy_zoo_challenge_dataset_builder
 
 
 class GalaxyZooChallengeTest(tfds.testing.DatasetBuilderTestCase):

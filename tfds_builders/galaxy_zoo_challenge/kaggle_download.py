@@ -1,7 +1,7 @@
 """Fetches the competition's files with the official `kaggle` client, for users who have its credentials."""
 import os
-from pathlib import Path
 import tempfile
+from pathlib import Path
 
 from tfds_builders.errors import DataError
 from tfds_builders.galaxy_zoo_challenge.kaggle_files import COMPETITION, how_to_get

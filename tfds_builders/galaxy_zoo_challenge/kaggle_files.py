@@ -8,12 +8,13 @@ Three parts, each accepted as it is shipped or unpacked:
 
 They lie in the manual folder itself, in a folder `galaxy-zoo-the-galaxy-challenge` in it, or in the single zip of
 Kaggle's 'Download all', `galaxy-zoo-the-galaxy-challenge.zip`, as zips within the zip or as plain files. A zip of
-its own is taken before a folder, and both before the single zip. Whether the contents are right is the business of `validation`.
+its own is taken before a folder, and both before the single zip. Whether the contents are right is the business of
+`validation`.
 """
 import hashlib
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-import zlib
 
 from tfds_builders.archives import Folder, Member, ReadError, Zip
 from tfds_builders.errors import DataError, MissingDataError
@@ -102,8 +103,8 @@ class KaggleFiles:
       missing = [part for part in (TRAINING_IMAGES, SOLUTIONS) if self._parts[part] is None]
       if missing:
         found = sorted(path.name for path in self.manual_dir.iterdir())[:8] if self.manual_dir.is_dir() else []
-        raise MissingDataError(f"{self.manual_dir} lacks {' and '.join(f'{part}.zip' for part in missing)} (found there: "
-                               f"{', '.join(found) or 'nothing'}).\n{how_to_get(self.manual_dir)}")
+        raise MissingDataError(f"{self.manual_dir} lacks {' and '.join(f'{part}.zip' for part in missing)} (found "
+                               f"there: {', '.join(found) or 'nothing'}).\n{how_to_get(self.manual_dir)}")
     except BaseException:
       self.close()
       raise

@@ -80,8 +80,8 @@ class _Faults:
 
   def add(self, fault: Fault) -> None:
     if not self.skip_bad:
-      raise DataError(f"{fault}. Nothing was built. Mend the file or download it again, or build without such galaxies: "
-                      "--skip_bad (skip_bad=True in Python).")
+      raise DataError(f"{fault}. Nothing was built. Mend the file or download it again, or build without such "
+                      "galaxies: --skip_bad (skip_bad=True in Python).")
     self.found.append(fault)
 
 
@@ -193,7 +193,7 @@ def _galaxy_id(text: str) -> int:
 def _fractions(texts: list[str]) -> np.ndarray:
   """(37,) float32 from as many strings; raises ValueError naming the column."""
   values = []
-  for column, text in zip(COLUMNS, texts):
+  for column, text in zip(COLUMNS, texts, strict=True):
     try:
       value = float(text)
     except ValueError:

@@ -1,0 +1,61 @@
+"""Small data in the published form, made on the spot."""
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+  """The folder of real galaxies."""
+  folder = os.environ.get("GALAXY_JAX_SAMPLES")
+  if not folder or not Path(folder).is_dir():
+    pytest.skip("GALAXY_JAX_SAMPLES names no folder with the real samples")
+  return Path(folder)
+
+
+def valid_votes(rng: np.random.Generator, count: int) -> np.ndarray:
+  """Vote fractions (count, 37) in which every question sums to its parent."""
+  votes = np.zeros((count, len(COLUMNS)))
+  for name in ("smooth_or_features", "odd", "edgeon", "rounded", "odd_feature", "bar", "spiral", "bulge_prominence",
+               "bulge_shape", "arms_winding", "arms_number"):
+    question = next(q for q in QUESTIONS if q.name == name)
+    parent = 1.0 if question.parent is None else votes[:, question.parent:question.parent + 1]
+    votes[:, question.columns] = rng.dirichlet(np.ones(len(question.answers)), count) * parent
+  return votes
+
+
+def blob(rng: np.random.Generator, smooth: float, side: int = 48) -> bytes:
+  """A JPEG of a blob that is redder and rounder the more volunteers call it smooth."""
+  y, x = np.mgrid[:side, :side] - (side - 1) / 2
+  angle = rng.uniform(0, np.pi)
+  u, v = x * np.cos(angle) + y * np.sin(angle), (y * np.cos(angle) - x * np.sin(angle)) / (0.3 + 0.7 * smooth)
+  light = 200 * np.exp(-np.hypot(u, v) / 8)
+  pixels = np.stack([light, light * 0.8, light * (1 - 0.6 * smooth)], -1) + rng.normal(10, 3, (side, side, 3))
+  file = io.BytesIO()
+  Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=95)
+  return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def challenge_dir(tmp_path_factory) -> Path:
+  """A folder with the competition's files: 60 labelled galaxies and 7 without labels."""
+  folder = tmp_path_factory.mktemp("challenge")
+  rng = np.random.default_rng(0)
+  ids = np.sort(rng.choice(900_000, 67, replace=False) + 100_000)
+  votes = valid_votes(rng, 60)
+  rows = [",".join(["GalaxyID", *COLUMNS])]
+  rows += [",".join([str(i), *(f"{value:.6f}" for value in row)]) for i, row in zip(ids[:60], votes, strict=True)]
+  with zipfile.ZipFile(folder / "training_solutions_rev1.zip", "w") as archive:
+    archive.writestr("training_solutions_rev1.csv", "\n".join(rows) + "\n")
+  for name, part, smooth in (("training", ids[:60], votes[:, 0]), ("test", ids[60:], np.full(7, 0.5))):
+    with zipfile.ZipFile(folder / f"images_{name}_rev1.zip", "w") as archive:
+      for galaxy_id, value in zip(part, smooth, strict=True):
+        archive.writestr(f"images_{name}_rev1/{galaxy_id}.jpg", blob(rng, value))
+  return folder

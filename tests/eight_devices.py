@@ -1,0 +1,76 @@
+"""Run by test_parallel.py in a process of its own with eight forced CPU devices: trains the same batches under jit and
+pmap on one and on eight devices, and stores what came out."""
+import itertools
+import sys
+
+import jax
+import numpy as np
+import optax
+from conftest import valid_votes
+
+from galaxy_jax import models, optim
+from galaxy_jax.parallel import Parallel
+from galaxy_jax.tasks import votes
+from galaxy_jax.train_step import init_state, make_train_step
+
+BATCH, STEPS = 16, 5
+#: Three rows of the first device's two are real, and none of some other devices': every kind of unevenness.
+UNEVEN = np.array([1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0], np.float32)
+
+
+def batches(mask):
+  rng = np.random.default_rng(1)
+  for _ in range(STEPS):
+    targets = valid_votes(rng, BATCH).astype(np.float32)
+    targets[2] = np.nan  # a galaxy without votes
+    yield {"image": rng.integers(0, 256, (BATCH, 24, 24, 3), np.uint8), "vote_fractions": targets, "mask": mask}
+
+
+def keep_gradient():
+  """A link of an optimiser's chain that passes the gradient on and keeps it as its state."""
+  return optax.GradientTransformation(lambda params: jax.tree.map(lambda p: 0 * p, params),
+                                      lambda gradient, _, params: (gradient, gradient))
+
+
+def runs(kind, devices, optimizer):
+  """Yields, for each mask, its name, the states after the first and the last step, and all losses."""
+  parallel = Parallel(kind, jax.devices()[:devices])
+  task = votes.make(
+      model=lambda outputs: models.create("resnet18", outputs=outputs, stage_sizes=(1,), width=8, stem=(3, 1),
+                                          stem_pool=False, dropout=0.3, axis_name=parallel.axis_name),
+      output="tree", loss="tree_cross_entropy", size=16, view=0.7, working_size=24, greyscale=False,
+      geometry={"rotation": 360.0, "zoom": 1.2, "flip": True, "shift": 0.05}, colour={"brightness": 0.1, "noise": 0.02},
+      rotations=1, flips=False, zooms=(1.0,))
+  step = make_train_step(task, optimizer, seed=3, ema=0.9)
+  compiled = parallel.compile(
+      lambda state, batch, axis_name: step(state, batch | {"place": parallel.rows(BATCH)}, axis_name=axis_name))
+  for name, mask in (("full", np.ones(BATCH, np.float32)), ("uneven", UNEVEN)):
+    state, states, losses = parallel.replicate(init_state(task, optimizer, seed=0, ema=0.9)), [], []
+    for batch in batches(mask):
+      state, sums = compiled(state, parallel.split_rows(batch))
+      total, count = parallel.fetch(sums)["loss"]
+      losses.append(total / count)
+      states.append(parallel.fetch(state))
+    yield name, states[0], states[-1], np.array(losses)
+
+
+def main(path):
+  stored = {}
+
+  def store(where, tree):
+    for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
+      stored[f"{where}/{jax.tree_util.keystr(place)}"] = leaf
+
+  adamw = optax.chain(keep_gradient(), optim.optimizer("adamw", lambda _: 1e-3, weight_decay=0.05))
+  nesterov = optim.optimizer("nesterov", lambda _: 0.05, weight_decay=1e-4)
+  for kind, devices in itertools.product(("jit", "pmap"), (1, 8)):
+    for masking, _, state, _ in runs(kind, devices, nesterov):
+      store(f"{masking}/nesterov/{kind}/{devices}", (state.params, state.collections, state.ema))
+    for masking, first, _, losses in runs(kind, devices, adamw):
+      store(f"{masking}/gradient/{kind}/{devices}", first.opt_state[0])
+      store(f"{masking}/adamw/{kind}/{devices}", {"loss": losses})
+  np.savez(path, **stored)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1])

@@ -1,0 +1,67 @@
+"""jit and pmap, one device and eight: the same parameters from the same batches."""
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from galaxy_jax.parallel import Parallel
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+  """{(masking, optimiser): {(kind, devices): {name: array}}} from a process with eight devices."""
+  path = tmp_path_factory.mktemp("eight") / "stored.npz"
+  root = Path(__file__).parent.parent
+  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu",
+                              "PYTHONPATH": str(root)}
+  subprocess.run([sys.executable, root / "tests/eight_devices.py", path], env=environment, check=True, timeout=300)
+  result = defaultdict(lambda: defaultdict(dict))
+  with np.load(path) as file:
+    for name in file.files:
+      masking, optimizer, kind, devices, leaf = name.split("/", 4)
+      result[masking, optimizer][kind, int(devices)][leaf] = file[name]
+  return result
+
+
+OTHERS = [("jit", 8), ("pmap", 1), ("pmap", 8)]
+
+
+@pytest.mark.parametrize("masking", ["full", "uneven"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_nesterov_gives_the_same_parameters(stored, masking, other):
+  runs = stored[masking, "nesterov"]
+  assert len(runs["jit", 1]) > 30
+  for name, value in runs["jit", 1].items():
+    np.testing.assert_allclose(runs[other][name], value, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("masking", ["full", "uneven"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_gradients_are_the_same(stored, masking, other):
+  runs = stored[masking, "gradient"]
+  for name, value in runs["jit", 1].items():
+    np.testing.assert_allclose(runs[other][name], value, atol=1e-6 * np.abs(value).max(), rtol=0, err_msg=name)
+
+
+@pytest.mark.parametrize("masking", ["full", "uneven"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_adamw_gives_the_same_losses(stored, masking, other):
+  runs = stored[masking, "adamw"]
+  np.testing.assert_allclose(runs[other]["['loss']"], runs["jit", 1]["['loss']"], rtol=1e-5)
+
+
+def test_masks_matter(stored):
+  """The checks above would pass if the mask were ignored; it is not."""
+  full, uneven = (stored[masking, "nesterov"]["jit", 1] for masking in ("full", "uneven"))
+  assert max(np.abs(full[name] - uneven[name]).max() for name in full) > 1e-3
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+  with pytest.raises(ValueError, match=r"train\.batch_size is 0"):
+    Parallel().check_batch(0, "config.train.batch_size")
+  with pytest.raises(ValueError, match="'jit' or 'pmap'"):
+    Parallel("both")
