@@ -33,6 +33,8 @@ class Checkpoints:
     self._manager = ocp.CheckpointManager(
         self.folder, item_handlers={"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
         options=ocp.CheckpointManagerOptions(
+            # Without best_fn metrics would not be written; the policy alone decides what stays.
+            best_fn=(lambda metrics: metrics[best]) if best else None, best_mode="min",
             preservation_policy=policies.AnyPreservationPolicy(keepers), cleanup_tmp_directories=True))
 
   def __enter__(self):

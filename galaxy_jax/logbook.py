@@ -1,5 +1,6 @@
 """What a run writes down as it goes: `metrics.csv`, and the same numbers as TensorBoard events."""
 import csv
+import math
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -39,10 +40,12 @@ class Logbook:
       self._events.close()
 
   def write(self, step: int, scalars: dict[str, float]) -> None:
-    """Appends scalars, named `train/loss` for instance, and flushes."""
+    """Appends scalars, named `train/loss` for instance, and flushes; a NaN, which says nothing, is left out."""
     if not self._active:
       return
     for name, value in scalars.items():
+      if math.isnan(value):
+        continue
       self._rows.writerow((step, name, repr(float(value))))
       self._events.add_scalar(name, value, step)
     self._file.flush()

@@ -26,10 +26,10 @@ def learning_rate_schedule(kind: str, *, peak: float, steps: int, warmup_steps: 
     after = optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps))
   elif kind == "step":
     if not all(0 < m < 1 for m in milestones):
-      raise ValueError(f"optimizer.milestones are {tuple(milestones)}; expected shares of the run between 0 and 1.")
+      raise ValueError(f"config.optimizer.milestones are {tuple(milestones)}; expected shares of the run between 0 and 1.")
     after = optax.piecewise_constant_schedule(peak, {round(m * steps) - warmup_steps: factor for m in milestones})
   else:
-    raise ValueError(f"optimizer.schedule is {kind!r}; expected 'constant', 'cosine' or 'step'.")
+    raise ValueError(f"config.optimizer.schedule is {kind!r}; expected 'constant', 'cosine' or 'step'.")
   if not warmup_steps:
     return after
   return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup_steps), after], [warmup_steps])
@@ -61,4 +61,4 @@ def optimizer(kind: str, schedule: optax.Schedule, *, weight_decay: float = 0.0,
   if kind == "nesterov":
     return optax.chain(*first, optax.add_decayed_weights(weight_decay, mask=decayed),
                        optax.sgd(schedule, momentum=momentum, nesterov=True))
-  raise ValueError(f"optimizer.name is {kind!r}; expected 'adamw' or 'nesterov'.")
+  raise ValueError(f"config.optimizer.name is {kind!r}; expected 'adamw' or 'nesterov'.")

@@ -1,6 +1,9 @@
 """Small data in the published form, made on the spot."""
+import atexit
 import io
 import os
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -9,6 +12,12 @@ import pytest
 from PIL import Image
 
 from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
+
+# The whole-program tests start many processes that compile the same few functions.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="galaxy_jax_compiled_")
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+  atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,13 @@ import sys
 import jax
 import numpy as np
 import optax
-from conftest import valid_votes
+from conftest import blob, valid_votes
 
 from galaxy_jax import models, optim
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import votes
 from galaxy_jax.train_step import init_state, make_train_step
+from tfds_builders.images import decode
 
 BATCH, STEPS = 16, 5
 #: Three rows of the first device's two are real, and none of some other devices': every kind of unevenness.
@@ -22,14 +23,23 @@ def batches(mask):
   rng = np.random.default_rng(1)
   for _ in range(STEPS):
     targets = valid_votes(rng, BATCH).astype(np.float32)
+    images = np.stack([decode(blob(rng, row[0], side=24)) for row in targets])
     targets[2] = np.nan  # a galaxy without votes
-    yield {"image": rng.integers(0, 256, (BATCH, 24, 24, 3), np.uint8), "vote_fractions": targets, "mask": mask}
+    yield {"image": images, "vote_fractions": targets, "mask": mask}
 
 
 def keep_gradient():
   """A link of an optimiser's chain that passes the gradient on and keeps it as its state."""
   return optax.GradientTransformation(lambda params: jax.tree.map(lambda p: 0 * p, params),
                                       lambda gradient, _, params: (gradient, gradient))
+
+
+def first_state(task, optimizer):
+  """The state before the first step, off its special values: a zero scale would hide what is behind it."""
+  state = init_state(task, optimizer, seed=0, ema=0.9)
+  rng = np.random.default_rng(2)
+  params = jax.tree.map(lambda p: np.asarray(p) + rng.normal(0, 0.1, p.shape).astype(np.float32), state.params)
+  return state._replace(params=params)
 
 
 def runs(kind, devices, optimizer):
@@ -45,7 +55,7 @@ def runs(kind, devices, optimizer):
   compiled = parallel.compile(
       lambda state, batch, axis_name: step(state, batch | {"place": parallel.rows(BATCH)}, axis_name=axis_name))
   for name, mask in (("full", np.ones(BATCH, np.float32)), ("uneven", UNEVEN)):
-    state, states, losses = parallel.replicate(init_state(task, optimizer, seed=0, ema=0.9)), [], []
+    state, states, losses = parallel.replicate(first_state(task, optimizer)), [], []
     for batch in batches(mask):
       state, sums = compiled(state, parallel.split_rows(batch))
       total, count = parallel.fetch(sums)["loss"]

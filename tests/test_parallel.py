@@ -43,8 +43,12 @@ def test_nesterov_gives_the_same_parameters(stored, masking, other):
 @pytest.mark.parametrize("other", OTHERS)
 def test_gradients_are_the_same(stored, masking, other):
   runs = stored[masking, "gradient"]
+  assert all(np.any(value) for value in runs["jit", 1].values())
   for name, value in runs["jit", 1].items():
-    np.testing.assert_allclose(runs[other][name], value, atol=1e-6 * np.abs(value).max(), rtol=0, err_msg=name)
+    # Before a batch norm the gradient sums to nothing over the rows, and images are not centred: what is left of the
+    # first convolution's is a small difference of large sums.
+    tolerance = 3e-6 if name == "['stem']['kernel']" else 1e-6
+    np.testing.assert_allclose(runs[other][name], value, atol=tolerance * np.abs(value).max(), rtol=0, err_msg=name)
 
 
 @pytest.mark.parametrize("masking", ["full", "uneven"])

@@ -152,7 +152,6 @@ def _write(folder: Path, *, source: Source, crop: int | None, size: int, workers
         bar.update(len(part))
   finally:
     pool.shutdown(cancel_futures=True)
-  images.flush()
   np.savez(folder / "labels.npz", **stack(labels))
 
 

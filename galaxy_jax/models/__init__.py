@@ -28,7 +28,7 @@ def create(name: str, **options: Any) -> nn.Module:
     ValueError: no model has this name, or it does not take one of the options.
   """
   if name not in MODELS:
-    raise ValueError(f"model.name is {name!r}; the models are {', '.join(sorted(MODELS))}.")
+    raise ValueError(f"config.model.name is {name!r}; the models are {', '.join(sorted(MODELS))}.")
   try:
     return MODELS[name](**options)
   except TypeError as error:

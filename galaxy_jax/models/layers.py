@@ -5,6 +5,7 @@ the real rows of all devices, and each row draws its dropout from its own key.
 """
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -36,31 +37,59 @@ class BatchNorm(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (channels,))
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
     running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
-    if train:
-      mean, var = self._moments(x, mask)
-      if not self.is_initializing():
-        running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
-        running_var.value = self.momentum * running_var.value + (1 - self.momentum) * var
-    else:
-      mean, var = running_mean.value, running_var.value
-    # One multiply and one add over the whole tensor: passes over memory are what a norm costs.
-    factor = scale * jax.lax.rsqrt(var + self.epsilon)
-    return (x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype)).astype(self.dtype)
+    if not train:
+      factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
+      shift = bias - running_mean.value * factor
+      return (x * factor.astype(x.dtype) + shift.astype(x.dtype)).astype(self.dtype)
+    weights = jnp.ones(x.shape[:1]) if mask is None else mask
+    weights = weights.astype(jnp.float32).reshape((-1,) + (1,) * (x.ndim - 1))
+    axis_name = None if self.is_initializing() else self.axis_name
+    y, mean, var = _batch_norm(x, scale, bias, weights, self.epsilon, axis_name)
+    if not self.is_initializing():
+      running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
+      running_var.value = self.momentum * running_var.value + (1 - self.momentum) * var
+    return y.astype(self.dtype)
 
-  def _moments(self, x, mask):
-    axes = tuple(range(x.ndim - 1))
-    x = x.astype(jnp.float32)
-    if mask is None:
-      mask = jnp.ones(x.shape[:1])
-    weights = mask.reshape((-1,) + (1,) * (x.ndim - 1))
-    pixels = x[0, ..., 0].size
-    sums = (jnp.sum(x * weights, axes), jnp.sum(jnp.square(x) * weights, axes), jnp.sum(mask) * pixels)
-    if self.axis_name is not None and not self.is_initializing():
-      sums = jax.lax.psum(sums, self.axis_name)
-    total, squares, count = sums
-    count = jnp.maximum(count, 1)
-    mean = total / count
-    return mean, jnp.maximum(squares / count - jnp.square(mean), 0)
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _batch_norm(x, scale, bias, weights, epsilon, axis_name):
+  """Normalises `x` by the moments of the rows with weight 1; returns (y, mean, variance)."""
+  return _batch_norm_forward(x, scale, bias, weights, epsilon, axis_name)[0]
+
+
+def _batch_norm_forward(x, scale, bias, weights, epsilon, axis_name):
+  axes = tuple(range(x.ndim - 1))
+  wide = x.astype(jnp.float32)
+  count = jnp.sum(weights) * (x[0, ..., 0].size)
+  total, squares, count = _over_devices(
+      (jnp.sum(wide * weights, axes), jnp.sum(jnp.square(wide) * weights, axes), count), axis_name)
+  count = jnp.maximum(count, 1)
+  mean = total / count
+  var = jnp.maximum(squares / count - jnp.square(mean), 0)
+  inverse = jax.lax.rsqrt(var + epsilon)
+  y = ((wide - mean) * (inverse * scale) + bias).astype(x.dtype)
+  return (y, mean, var), (x, scale, weights, mean, inverse, count)
+
+
+def _batch_norm_backward(epsilon, axis_name, saved, cotangents):
+  # Written out because the derivative of E[x²] - E[x]² cancels: here rounding stays at that of the sums. The moments
+  # are not differentiated, they only feed the running ones.
+  del epsilon
+  x, scale, weights, mean, inverse, count = saved
+  axes = tuple(range(x.ndim - 1))
+  dy = cotangents[0].astype(jnp.float32)
+  normed = (x.astype(jnp.float32) - mean) * inverse
+  dbias, dscale = jnp.sum(dy, axes), jnp.sum(dy * normed, axes)
+  all_dbias, all_dscale = _over_devices((dbias, dscale), axis_name)
+  dx = (scale * inverse) * (dy - weights * (all_dbias + normed * all_dscale) / count)
+  return dx.astype(x.dtype), dscale, dbias, jnp.zeros_like(weights)
+
+
+_batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+def _over_devices(tree, axis_name):
+  return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
 
 class GroupNorm(nn.Module):

@@ -41,7 +41,7 @@ def test_is_the_mean_over_the_crop(make_records, width, height, crop, size):
   got = decode.decode_image(data, crop=crop, size=size)
   assert got.shape == (size, size, 3) and got.dtype == np.uint8
   assert np.sqrt(np.mean((got - expected) ** 2)) < 1
-  np.testing.assert_allclose(centroid(got), centroid(expected), atol=0.02)
+  np.testing.assert_allclose(centroid(got), centroid(expected), atol=0.05)
 
 
 def test_without_scaling_pixels_are_the_file_s(make_records):
