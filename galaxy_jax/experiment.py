@@ -89,26 +89,23 @@ def has_split(builder, split: str) -> bool:
   return all(part.split("[")[0].strip() in builder.info.splits for part in split.split("+"))
 
 
-def claim_workdir(workdir: Path, config: ml_collections.ConfigDict, data: dict[str, str]) -> None:
-  """Makes the workdir this run's, or refuses one that belongs to another run.
+def claim_workdir(workdir: Path, config: ml_collections.ConfigDict, data: dict[str, dict], *, begun: bool) -> None:
+  """Makes the workdir this run's, or refuses one that holds another run.
 
   Args:
-    workdir: created if need be. `config.json` and `data.json` in it say whose it is.
+    workdir: `config.json` and `data.json` in it say whose it is.
     config: the resolved config.
     data: fingerprints of the data by split.
+    begun: whether the workdir holds checkpoints; without one there is nothing to protect.
 
   Raises:
     ValueError: the workdir's config or data differ; the message lists the keys.
   """
   workdir.mkdir(parents=True, exist_ok=True)
   mine = json.loads(config.to_json())
-  if (workdir / "config.json").exists():
-    theirs = json.loads((workdir / "config.json").read_text())
-    different = differing_keys(theirs, mine)
-    if (workdir / "data.json").exists():
-      stored = json.loads((workdir / "data.json").read_text())
-      different += [f"the data of split {key!r}: {stored.get(key)} there, {data.get(key)} now"
-                    for key in sorted(stored.keys() | data.keys()) if stored.get(key) != data.get(key)]
+  if begun:
+    theirs, their_data = (json.loads((workdir / name).read_text()) for name in ("config.json", "data.json"))
+    different = differing_keys(theirs, mine) + differing_keys(their_data, data, start="data of split ")
     if different:
       raise ValueError(f"{workdir} holds a run that differs from this one:\n  " + "\n  ".join(different)
                        + "\nChoose another --workdir, or give the run's own settings to go on with it.")
@@ -117,16 +114,16 @@ def claim_workdir(workdir: Path, config: ml_collections.ConfigDict, data: dict[s
     write_json(workdir / "config.json", mine)
 
 
-def differing_keys(theirs: dict, mine: dict, prefix: str = "") -> list[str]:
+def differing_keys(theirs: dict, mine: dict, start: str = "config.", prefix: str = "") -> list[str]:
   """Lines `config.key: theirs there, mine now` for every key that matters and differs."""
   lines = []
   for key in sorted(theirs.keys() | mine.keys()):
     path = f"{prefix}{key}"
     a, b = theirs.get(key), mine.get(key)
     if isinstance(a, dict) and isinstance(b, dict):
-      lines += differing_keys(a, b, f"{path}.")
+      lines += differing_keys(a, b, start, f"{path}.")
     elif a != b and path not in FREE_KEYS:
-      lines.append(f"config.{path}: {a!r} there, {b!r} now")
+      lines.append(f"{start}{path}: {a!r} there, {b!r} now")
   return lines
 
 

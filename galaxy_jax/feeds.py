@@ -1,4 +1,4 @@
-"""Batches into the compiled step: from the accelerators' own memory, or streamed to them. Both give the same batches."""
+"""Batches into the compiled step: from the accelerators' own memory, or streamed to them, the same either way."""
 import contextlib
 import logging
 from collections.abc import Callable, Iterator

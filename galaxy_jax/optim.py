@@ -26,7 +26,8 @@ def learning_rate_schedule(kind: str, *, peak: float, steps: int, warmup_steps: 
     after = optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps))
   elif kind == "step":
     if not all(0 < m < 1 for m in milestones):
-      raise ValueError(f"config.optimizer.milestones are {tuple(milestones)}; expected shares of the run between 0 and 1.")
+      raise ValueError(f"config.optimizer.milestones are {tuple(milestones)}; expected shares of the run, between 0 "
+                       "and 1.")
     after = optax.piecewise_constant_schedule(peak, {round(m * steps) - warmup_steps: factor for m in milestones})
   else:
     raise ValueError(f"config.optimizer.schedule is {kind!r}; expected 'constant', 'cosine' or 'step'.")

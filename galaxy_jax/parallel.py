@@ -70,9 +70,11 @@ class Parallel:
     """Places host values (the same on every host), or what `globalise` gave, on every device."""
     if self.kind == "jit":
       return jax.device_put(tree, self._everywhere)
-    shape = lambda x: (self.device_count, *np.shape(x))
-    return jax.tree.map(
-        lambda x: jax.make_array_from_callback(shape(x), self._by_row, lambda _, x=np.asarray(x): x[None]), tree)
+
+    def place(x):
+      x = np.asarray(x)[None]
+      return jax.make_array_from_callback((self.device_count, *x.shape[1:]), self._by_row, lambda _: x)
+    return jax.tree.map(place, tree)
 
   def split_rows(self, batch: Any) -> Any:
     """Places this host's rows of a global batch, each device taking its share."""

@@ -4,6 +4,7 @@ Batch t and its augmentation depend on (seed, t) alone and the whole state is ch
 interrupted anywhere ends as if it had not been.
 """
 import contextlib
+import dataclasses
 import logging
 import math
 import signal
@@ -16,15 +17,18 @@ from typing import NamedTuple
 import jax
 import ml_collections
 import numpy as np
+import optax
 import tqdm
 from jax.experimental import multihost_utils
 
 from galaxy_jax import evaluate, experiment, feeds
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.data import sources
+from galaxy_jax.data.decode import Decoded
 from galaxy_jax.logbook import Logbook
 from galaxy_jax.parallel import Parallel
-from galaxy_jax.train_step import evaluated_variables, init_state, make_train_step
+from galaxy_jax.tasks import Task
+from galaxy_jax.train_step import State, evaluated_variables, init_state, make_train_step
 
 logger = logging.getLogger(__name__)
 
@@ -51,35 +55,37 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
   parallel = Parallel(config.parallel)
   parallel.check_batch(config.train.batch_size, "config.train.batch_size")
   parallel.check_batch(config.eval.batch_size, "config.eval.batch_size")
+  # Mistakes in the config come to light here, before hours of decoding and before the workdir is this run's.
+  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
+  experiment.make_optimizer(config, steps=1)
   builder = experiment.open_dataset(config)
   splits = {"train": config.data.train, "eval": config.data.eval}
-  experiment.claim_workdir(workdir, config, {key: sources.fingerprint(builder, split) for key, split in splits.items()})
+  fingerprints = {key: sources.fingerprint(builder, split) for key, split in splits.items()}
   eval_data = experiment.open_split(config, builder, config.data.eval)
-  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
 
   with contextlib.ExitStack() as stack:
     feed = stack.enter_context(feeds.open_feed(config, builder, parallel, task))
     steps = total_steps(config, feed.examples)
     optimizer, schedule = experiment.make_optimizer(config, steps)
-    step_function = make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema)
-    feed.compile(step_function)
+    feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema))
     state = init_state(task, optimizer, seed=config.seed, ema=config.train.ema)
+    checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
+    experiment.claim_workdir(workdir, config, fingerprints, begun=checkpoints.latest is not None)
     logger.info("%s, %s parameters, on %s under %s; %d galaxies, %d steps of %d.", config.model.name,
                 f"{experiment.count_parameters(state.params):,}", experiment.hardware(), config.parallel,
                 feed.examples, steps, config.train.batch_size)
-    checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
     progress = Progress()
     if checkpoints.latest is not None:
       state, meta = checkpoints.restore(parallel.abstract(state))
       progress = Progress(**meta)
       logger.info("Going on from step %d.", checkpoints.latest)
     start = int(state.step)
-    loop = _Loop(config=config, steps=steps, feed=feed, state=parallel.replicate(state), step=start,
-                 progress=progress, parallel=parallel, checkpoints=checkpoints, schedule=schedule, task=task,
-                 evaluator=evaluate.Evaluator(task, parallel, batch_size=config.eval.batch_size), eval_data=eval_data,
-                 logbook=stack.enter_context(Logbook(workdir, resume_step=start, active=jax.process_index() == 0)),
-                 stop=stack.enter_context(_StopSignal()))
-    return loop.run()
+    return _Loop(
+        config, parallel, task, feed, schedule, steps,
+        evaluator=evaluate.Evaluator(task, parallel, batch_size=config.eval.batch_size), eval_data=eval_data,
+        checkpoints=checkpoints,
+        logbook=stack.enter_context(Logbook(workdir, resume_step=start, active=jax.process_index() == 0)),
+        stop=stack.enter_context(_StopSignal()), state=parallel.replicate(state), step=start, progress=progress).run()
 
 
 def total_steps(config: ml_collections.ConfigDict, examples: int) -> int:
@@ -118,22 +124,36 @@ class Progress:
             "unimproved": self.unimproved, "seconds": self.seconds}
 
 
+@dataclasses.dataclass
 class _Loop:
   """One call of `train` after everything is open."""
+  config: ml_collections.ConfigDict
+  parallel: Parallel
+  task: Task
+  feed: feeds.ResidentFeed | feeds.StreamFeed
+  schedule: optax.Schedule
+  steps: int
+  evaluator: evaluate.Evaluator
+  eval_data: Decoded
+  checkpoints: Checkpoints
+  logbook: Logbook
+  stop: "_StopSignal"
+  state: State
+  step: int
+  progress: Progress
 
-  def __init__(self, **parts):
-    self.__dict__.update(parts)
+  def __post_init__(self):
     t, per_call = self.config.train, self.feed.steps_per_call
     in_calls = lambda every: max(per_call, round(every / per_call) * per_call)
     self.log_every = in_calls(t.log_every)
     self.eval_every = in_calls(max(1, round(t.eval_every * self.steps)))
-    self.pending = deque()
+    self.pending = deque()  # calls whose sums are still on the device: (first step, count, sums)
+    self.finished = self.step >= self.steps or self._out_of_patience()
 
   def run(self) -> Outcome:
     """Steps until the end, a signal or the end of patience; the last checkpoint is on disk when it returns."""
-    self.last_save = self.last_log = self.clock = time.monotonic()
-    self.logged_step = self.saved_step = self.step
-    self.finished = self.step >= self.steps or self._out_of_patience()
+    self.last_save = self.last_log = time.monotonic()
+    self.logged_step = self.step
     with tqdm.tqdm(total=self.steps, initial=self.step, unit="step", disable=None if jax.process_index() == 0 else True,
                    dynamic_ncols=True) as self.bar:
       while not self.finished:
@@ -218,8 +238,8 @@ class _Loop:
   def _save(self, metrics):
     self._receive_all()
     now = time.monotonic()
-    self.progress.seconds += now - self.clock
-    self.clock = self.last_save = now
+    self.progress.seconds += now - self.last_save
+    self.last_save = now
     self.checkpoints.save(self.step, self.parallel.globalise(self.state), self.progress.as_dict(), metrics)
 
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.checkpoint import Checkpoints
+from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.logbook import read_history, read_rows
 from galaxy_jax.train import train
 from tfds_builders.gz2_tree import COLUMNS
@@ -149,6 +149,13 @@ def test_a_workdir_of_another_run_is_refused(finished, challenge_dir, data_dir):
   assert "config.seed: 0 there, 3 now" in result.stderr
   assert "config.train.steps: 40 there, 41 now" in result.stderr
   assert "Traceback" not in result.stderr
+
+
+def test_a_workdir_of_other_data_is_refused(finished, challenge_dir, data_dir):
+  result = run(command(challenge_dir, data_dir, finished[0], "--config.train.steps=40", "--config.data.train=train[:50]"))
+  assert result.returncode == 1
+  assert "config.data.train: 'train' there, 'train[:50]' now" in result.stderr
+  assert "data of split train.records: 54 there, 50 now" in result.stderr
 
 
 def test_evaluate_any_split_and_checkpoint(finished, tmp_path):

@@ -13,7 +13,8 @@ class Task(NamedTuple):
   Attributes:
     init: key → variables.
     augment: (keys, batch) → batch, as the model is trained on.
-    loss: (variables, batch, keys) → ({name: (sum, count)}, new collections other than `params`); the first is minimised.
+    loss: (variables, batch, keys) → ({name: (sum, count)}, the new collections other than `params`); the first sum
+      over its count is minimised.
     predict: (variables, batch) → outputs (B, ...), with all test-time views.
     metrics: (outputs, batch) → {name: (sum, count)}.
     finish: {name: (sum, count)} → {name: float}.
