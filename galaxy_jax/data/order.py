@@ -5,7 +5,8 @@ the pair or not by one random bit. It is a bijection for every length, needs no 
 alone, so a run starts at any step at no cost and many hosts agree without talking.
 
 Epochs follow each other without a gap: batch t covers the global positions t·B … t·B + B - 1, and position p is place
-p mod n of epoch p div n. Nothing here imports jax: `xp` is numpy or jax.numpy, and the arithmetic is uint32's alone.
+p mod n of epoch p div n. `xp` is numpy or jax.numpy, the arithmetic uint32's alone; with numpy, jax is not
+imported.
 
 Source: Hoang, Morris and Rogaway 2012, An enciphering scheme based on a card shuffle, arXiv 1208.1176. The hash is
 MurmurHash3's 32-bit finaliser (public domain, Austin Appleby).
@@ -65,6 +66,10 @@ def permute(places: Any, seed: Any, epoch: Any, n: int, xp: ModuleType = np) -> 
     # Both of a pair ask about the larger of the two, so that both swap or neither does.
     bit = _mix(xp.maximum(x, partner) ^ round_key) & np.uint32(1)
     x = xp.where(bit == 1, partner, x)
+  if xp is not np:
+    from jax import lax
+    # Where a gather reads the rows, XLA on CPU (jax 0.12) fuses the rounds into it and never finishes compiling.
+    x = lax.optimization_barrier(x)
   return x.astype(xp.int32)
 
 
