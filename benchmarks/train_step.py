@@ -30,6 +30,8 @@ flags.DEFINE_integer("steps", 10, "Steps a turn.")
 def main(_):
   config = FLAGS.config
   if not config.data.manual_dir:
+    if "GALAXY_JAX_SAMPLES" not in os.environ:
+      raise SystemExit("GALAXY_JAX_SAMPLES names no folder with the real samples; nothing is measured.")
     config.data.manual_dir = str(Path(os.environ["GALAXY_JAX_SAMPLES"]) / "kaggle_format_sample")
   with tempfile.TemporaryDirectory() as folder:
     config.data.data_dir = config.data.data_dir or folder

@@ -23,8 +23,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     c.augment.size, c.augment.view = 96, 2 / 3
     c.model.options.width = 32
     c.train.batch_size = 32
-    c.train.epochs = 150.0
-    c.optimizer.learning_rate = 1e-3
+    c.train.epochs = 180.0
+    c.optimizer.learning_rate = 2e-3
   else:
     c.data.crop, c.data.size = 0, 212
     c.augment.size, c.augment.view = 128, 0.65

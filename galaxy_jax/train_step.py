@@ -42,7 +42,7 @@ def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed
     total_over_devices = (lambda x: jax.lax.psum(x, axis_name)) if axis_name else (lambda x: x)
     step_key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(lambda row: jax.random.fold_in(step_key, row))(batch["place"])
-    batch = task.augment(keys, batch)
+    batch = _computed_once(task.augment(keys, batch), state.step)
 
     def objective(params):
       sums, collections = task.loss({"params": params, **state.collections}, batch, keys)
@@ -63,3 +63,12 @@ def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed
     return State(state.step + 1, params, collections, opt_state, averaged), sums
 
   return train_step
+
+
+def _computed_once(batch, step):
+  """A barrier behind which nothing is computed again.
+
+  XLA would interpolate the images once for the first convolution and once more, slowly, for its derivative. Its CPU
+  backend drops `optimization_barrier`, but cannot see that the condition always holds.
+  """
+  return jax.lax.cond(step >= 0, lambda x: x, lambda x: jax.tree.map(jnp.zeros_like, x), batch)
