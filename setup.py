@@ -13,7 +13,7 @@ EXTRAS = {
     "kaggle": ["kaggle"],
     "tf": ["tensorflow"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
-    "test": ["pytest", "pytest-xdist", "scipy", "ruff", "import-linter", "tensorflow-cpu", "dill"],
+    "test": ["pytest", "scipy", "ruff", "import-linter", "tensorflow-cpu", "dill", "setuptools", "wheel"],
 }
 
 setup(

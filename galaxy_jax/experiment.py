@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ def open_dataset(config: ml_collections.ConfigDict):
   d = config.data
   if d.source not in ("auto", "real"):
     raise ValueError(f"config.data.source is {d.source!r}; expected 'auto' or 'real'.")
-  return prepare(d.builder, manual_dir=d.manual_dir or None, data_dir=d.data_dir or None, skip_bad=d.skip_bad)
+  return prepare(d.builder, manual_dir=d.manual_dir or None, data_dir=d.data_dir or None, skip_bad=d.skip_bad,
+                 progress=jax.process_index() == 0)
 
 
 def open_split(config: ml_collections.ConfigDict, builder, split: str) -> decode.Decoded:
@@ -81,12 +83,25 @@ def open_split(config: ml_collections.ConfigDict, builder, split: str) -> decode
   d = config.data
   return decode.decoded(
       sources.split_source(builder, split), crop=d.crop or None, size=d.size, workers=d.workers or None,
+      progress=jax.process_index() == 0,
       cache_dir=d.cache_dir or Path(builder.data_dir) / "decoded", key=sources.fingerprint(builder, split))
 
 
 def has_split(builder, split: str) -> bool:
   """Whether the data set has the split: that of a `split[...]` expression or a sum of them."""
   return all(part.split("[")[0].strip() in builder.info.splits for part in split.split("+"))
+
+
+def check_labelled(builder, split: str, labels: Sequence[str]) -> None:
+  """Refuses a split whose first galaxy has no label at all, such as a competition's test split.
+
+  Raises:
+    ValueError: it has none.
+  """
+  first = sources.split_source(builder, split)[0]
+  if all(np.all(np.isnan(first[name])) for name in labels):
+    raise ValueError(f"The split {split!r} of {builder.info.full_name} has no labels: it can be predicted "
+                     "(config.data.test), but neither trained nor evaluated on.")
 
 
 def claim_workdir(workdir: Path, config: ml_collections.ConfigDict, data: dict[str, dict], *, begun: bool) -> None:

@@ -61,6 +61,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
   builder = experiment.open_dataset(config)
   splits = {"train": config.data.train, "eval": config.data.eval}
   fingerprints = {key: sources.fingerprint(builder, split) for key, split in splits.items()}
+  for split in splits.values():
+    experiment.check_labelled(builder, split, task.labels)
   eval_data = experiment.open_split(config, builder, config.data.eval)
 
   with contextlib.ExitStack() as stack:
@@ -154,8 +156,8 @@ class _Loop:
     """Steps until the end, a signal or the end of patience; the last checkpoint is on disk when it returns."""
     self.last_save = self.last_log = time.monotonic()
     self.logged_step = self.step
-    with tqdm.tqdm(total=self.steps, initial=self.step, unit="step", disable=None if jax.process_index() == 0 else True,
-                   dynamic_ncols=True) as self.bar:
+    with tqdm.tqdm(total=self.steps, initial=self.step, unit="step", dynamic_ncols=True,
+                   disable=None if jax.process_index() == 0 else True) as self.bar:
       while not self.finished:
         count = min(self.feed.steps_per_call, self.steps - self.step)
         self.state, sums = self.feed.advance(self.state, self.step, count)
@@ -167,9 +169,9 @@ class _Loop:
         ended = self.step >= self.steps
         at_log = ended or self.step % self.log_every == 0
         # Hosts ask each other only at log steps: to agree costs a round trip.
-        if jax.process_count() == 1 or at_log:
-          stopping = self._agree(self.stop.received is not None)
-          due = self._agree(time.monotonic() - self.last_save > 60 * self.config.train.checkpoint_minutes)
+        ask = jax.process_count() == 1 or at_log
+        stopping = ask and self._agree(self.stop.received is not None)
+        due = ask and self._agree(time.monotonic() - self.last_save > 60 * self.config.train.checkpoint_minutes)
         if at_log:
           self._log()
         if ended or self.step % self.eval_every == 0:
@@ -224,6 +226,7 @@ class _Loop:
 
   def _evaluate(self):
     self._receive_all()
+    began = time.monotonic()
     metrics = self.evaluator.metrics(evaluated_variables(self.state), self.eval_data)
     self.logbook.write(self.step, {f"eval/{name}": value for name, value in metrics.items()})
     score = metrics[self.task.score]
@@ -232,7 +235,7 @@ class _Loop:
     self.progress.unimproved = 0 if improved else self.progress.unimproved + 1
     logger.info("step %d of %d: %s %.5f on %s%s", self.step, self.steps, self.task.score, score,
                 self.config.data.eval, "" if improved else f" (best {self.progress.best:.5f})")
-    self.last_log = time.monotonic()  # the evaluation is not training time
+    self.last_log += time.monotonic() - began  # evaluations do not count in images a second
     return metrics
 
   def _save(self, metrics):

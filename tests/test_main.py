@@ -152,7 +152,8 @@ def test_a_workdir_of_another_run_is_refused(finished, challenge_dir, data_dir):
 
 
 def test_a_workdir_of_other_data_is_refused(finished, challenge_dir, data_dir):
-  result = run(command(challenge_dir, data_dir, finished[0], "--config.train.steps=40", "--config.data.train=train[:50]"))
+  other = "--config.data.train=train[:50]"
+  result = run(command(challenge_dir, data_dir, finished[0], "--config.train.steps=40", other))
   assert result.returncode == 1
   assert "config.data.train: 'train' there, 'train[:50]' now" in result.stderr
   assert "data of split train.records: 54 there, 50 now" in result.stderr
@@ -173,6 +174,7 @@ def test_evaluate_any_split_and_checkpoint(finished, tmp_path):
     ({"model.name": "vgg"}, "model.name is 'vgg'"),
     ({"model.output": "sigmoid"}, "'tree_cross_entropy' goes with"),
     ({"data.eval": "nothing"}, "no records for the split 'nothing'"),
+    ({"data.eval": "test"}, "The split 'test' of galaxy_zoo_challenge/1.0.0 has no labels"),
     ({"data.manual_dir": "/nowhere"}, "/nowhere"),
     ({"data.loader": "cloud"}, "config.data.loader is 'cloud'"),
     ({"augment.zoom": 0.5}, "zoom 0.5"),

@@ -146,7 +146,7 @@ def _write(folder: Path, *, source: Source, crop: int | None, size: int, workers
   labels = []
   pool = ThreadPoolExecutor(workers or cores())
   try:
-    with tqdm(total=count, desc="decoding", unit="image", disable=not progress) as bar:
+    with tqdm(total=count, desc="decoding", unit="image", disable=None if progress else True) as bar:
       for part in pool.map(work, range(0, count, _CHUNK)):
         labels += part
         bar.update(len(part))

@@ -77,7 +77,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         writer.writerow(Fault._fields)
         writer.writerows(contents.left_out)
     total = sum(map(len, contents.splits.values()))
-    bar = tqdm(desc="Writing", total=total, unit=" images", disable=not self.progress)
+    bar = tqdm(desc="Writing", total=total, unit=" images", disable=None if self.progress else True)
     return {split: self._shards(records, bar) for split, records in contents.splits.items()}
 
   def _shards(self, records, bar):

@@ -123,7 +123,8 @@ def validate(files: KaggleFiles, *, skip_bad: bool = False, progress: bool = Fal
     test = [Record(galaxy_id, images, member, unlabelled)
             for galaxy_id, member in sorted(_by_id(images, faults)[0].items())]
 
-  with tqdm(desc="Checking images", total=len(training) + len(test), unit=" images", disable=not progress) as bar:
+  with tqdm(desc="Checking images", total=len(training) + len(test), unit=" images",
+            disable=None if progress else True) as bar:
     training = _with_good_image(training, faults, bar)
     test = _with_good_image(test, faults, bar)
   if len(training) < _FEWEST:
