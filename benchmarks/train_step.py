@@ -39,6 +39,7 @@ def main(_):
 
 
 def measure(config):
+  config = experiment.resolve(config)
   parallel = Parallel("jit")
   task = experiment.make_task(config, axis_name=None, all_views=False)
   optimizer, _ = experiment.make_optimizer(config, steps=10_000)
@@ -57,17 +58,18 @@ def measure(config):
              "in place": lambda state, t: in_place(state, batch),
              "no augment": lambda state, t: without(state, seen)}
     per_call = {"resident": feed.steps_per_call, "in place": 1, "no augment": 1}
+    steps = -(-FLAGS.steps // feed.steps_per_call) * feed.steps_per_call
     states = {name: parallel.replicate(init_state(task, optimizer, seed=0, ema=config.train.ema)) for name in loops}
     times = {name: [] for name in loops}
     for turn in range(FLAGS.rounds + 1):
       for name, loop in loops.items():
         state, start = states[name], time.perf_counter()
-        for t in range(0, FLAGS.steps, per_call[name]):
-          state, sums = loop(state, turn * FLAGS.steps + t)
+        for t in range(0, steps, per_call[name]):
+          state, sums = loop(state, turn * steps + t)
         jax.block_until_ready((state, sums))
         states[name] = state
         if turn:  # the first turn compiles
-          times[name].append((time.perf_counter() - start) / FLAGS.steps)
+          times[name].append((time.perf_counter() - start) / steps)
   print(f"{config.model.name}, {config.augment.size} px, batch {size}, {experiment.hardware()}, jax {jax.__version__}")
   alone = statistics.median(times["in place"])
   print(f"{'loop':12s}{'ms/step':>10s}{'least':>10s}{'galaxies/s':>12s}{'to in place':>13s}")

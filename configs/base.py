@@ -17,8 +17,8 @@ def get_config() -> ml_collections.ConfigDict:
 
   c.data = data = ml_collections.ConfigDict()
   data.builder = "galaxy_zoo_challenge"  # a name in tfds_builders.BUILDERS
-  data.source = "auto"  # auto: prepared data, else manual_dir, else Kaggle credentials; real: the same, as a promise
-  data.manual_dir = ""  # folder with the published files, for the first use
+  data.source = "auto"  # auto: manual_dir, else prepared data, else Kaggle credentials; real: the same, as a promise
+  data.manual_dir = ""  # folder with the published files; needed until the data set is built
   data.data_dir = ""  # where data sets are built; empty: TFDS_DATA_DIR, else ~/tensorflow_datasets
   data.cache_dir = ""  # where decoded pixels are kept; empty: beside the data set
   data.skip_bad = False  # build without bad rows and images, listing them, instead of stopping
@@ -28,7 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
   data.crop = 0  # central source pixels to keep; 0: the whole image
   data.size = 212  # working pixels the crop is scaled to, once, before training
   data.loader = "auto"  # resident: decoded split on the devices; stream: Grain; auto: resident where it fits
-  data.workers = 0  # processes of the stream loader, threads of the decoder; 0: one per core
+  data.workers = 0  # processes of the stream loader (0: threads), threads of the decoder (0: one per core)
 
   c.augment = augment = ml_collections.ConfigDict()
   augment.size = 128  # pixels the network sees

@@ -16,13 +16,15 @@ logger = logging.getLogger(__name__)
 class Checkpoints:
   """The checkpoints below a folder. Use as a context manager: leaving it waits for what is being written."""
 
-  def __init__(self, folder: str | Path, *, keep: int = 2, best: str | None = None):
-    """Opens or creates the folder.
+  def __init__(self, folder: str | Path, *, keep: int = 2, best: str | None = None,
+               read_only: bool = False):
+    """Opens the folder; creates it unless `read_only`.
 
     Args:
       folder: where the checkpoints lie.
       keep: how many of the latest stay.
       best: the metric, lower is better, whose best checkpoint stays as well.
+      read_only: leave everything as it is, also what another process is writing.
     """
     self._best = best
     keepers = [policies.LatestN(keep)]
@@ -35,7 +37,8 @@ class Checkpoints:
         options=ocp.CheckpointManagerOptions(
             # Without best_fn metrics would not be written; the policy alone decides what stays.
             best_fn=(lambda metrics: metrics[best]) if best else None, best_mode="min",
-            preservation_policy=policies.AnyPreservationPolicy(keepers), cleanup_tmp_directories=True))
+            preservation_policy=policies.AnyPreservationPolicy(keepers), read_only=read_only, create=not read_only,
+            cleanup_tmp_directories=not read_only))
 
   def __enter__(self):
     return self

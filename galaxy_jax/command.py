@@ -1,44 +1,76 @@
 """What the commands share: their log, how they find a config, and how they tell a user of a mistake."""
 import logging
+import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import tqdm
-from absl import app
+from absl import app, flags
 
-#: What a user can mend: printed as one line. Anything else is a fault of the program and keeps its stack trace.
-USER_ERRORS = (ValueError, OSError, FloatingPointError)
+import tfds_builders
+
+_OURS = (str(Path(__file__).parent), str(Path(tfds_builders.__file__).parent))
+
+
+def is_users(error: Exception) -> bool:
+  """Whether the user can mend it: a file system's refusal, or a check of our own. Else the program is at fault."""
+  if isinstance(error, (OSError, FloatingPointError)):
+    return True
+  frames = traceback.extract_tb(error.__traceback__)
+  return isinstance(error, ValueError) and bool(frames) and frames[-1].filename.startswith(_OURS)
 
 
 def packaged_config(argument: str) -> str:
   """`--config=configs/gz2.py` as the installed package's own file where there is no such file here."""
   flag, sep, value = argument.partition("=")
-  if flag not in ("--config", "-config") or not sep:
-    return argument
   path, colon, variant = value.partition(":")
-  own = Path(__file__).parent / "configs" / Path(path).name
-  if Path(path).exists() or not own.exists():
+  own = Path(__file__).parent / path
+  if flag not in ("--config", "-config") or not sep or Path(path).exists() or Path(path).parts[:1] != ("configs",):
     return argument
-  return f"{flag}={own}{colon}{variant}"
+  return f"{flag}={own}{colon}{variant}" if own.exists() else argument
 
 
-def run_command(main: Callable, parse_flags: Callable | None = None) -> int:
-  """Runs an absl program with this project's log format; a user's mistake ends it with one line and status 1."""
-  options = {"flags_parser": parse_flags} if parse_flags else {}
+def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
+  """Runs an absl program with this project's log; a user's mistake ends it with one line and status 1.
 
-  def guarded(argv):
+  Args:
+    main: takes the arguments that are no flags; returns the exit status.
+    prepare: changes the command line before its flags are read.
+  """
+  def parse(argv):
     _set_up_log()
     try:
+      return flags.FLAGS(prepare(argv))
+    except AttributeError as error:  # what ml_collections raises for a key that the config does not have
+      key = str(error).splitlines()[0].strip("\"'")
+      raise SystemExit(f"error: the config has no key {key!r}. configs/base.py has them all; a model's own options "
+                       "must be in the experiment's file.") from error
+    except (flags.Error, ValueError, OSError) as error:
+      # A config file that fails is quoted with its whole stack trace; its last line says what is wrong.
+      lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+      reason = lines[-1].partition("Error: ")[2] if any("Traceback" in line for line in lines) else " ".join(lines)
+      raise SystemExit(f"error: {reason or lines[-1]} (--help lists the flags)") from error
+
+  def guarded(argv):
+    try:
       return main(argv)
-    except USER_ERRORS as error:
-      logging.getLogger(__name__).debug("Stack trace:", exc_info=True)
+    except KeyboardInterrupt:
+      print("Interrupted.", file=sys.stderr)
+      return 128 + signal.SIGINT
+    except Exception as error:
+      if not is_users(error):
+        raise
       print(f"error: {error}", file=sys.stderr)
       return 1
 
   try:
-    app.run(guarded, **options)
+    app.run(guarded, flags_parser=parse)
   except SystemExit as leaving:
+    if isinstance(leaving.code, str):
+      print(leaving.code, file=sys.stderr)
+      return 1
     return leaving.code or 0
   return 0
 

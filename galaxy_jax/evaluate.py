@@ -18,11 +18,12 @@ from absl import flags
 from galaxy_jax import experiment, metrics, outputs
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import run_command
-from galaxy_jax.data import order
+from galaxy_jax.data import order, sources
 from galaxy_jax.data.decode import Decoded
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import Task
 from galaxy_jax.train_step import evaluated_variables, init_state
+from tfds_builders.prepare import source_record
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +32,9 @@ class Evaluator:
   """A task's predictions and metrics, compiled once for all splits."""
 
   def __init__(self, task: Task, parallel: Parallel, *, batch_size: int):
-    """`batch_size`: rows over all devices."""
-    parallel.check_batch(batch_size, "config.eval.batch_size")
-    self._task, self._parallel, self._batch_size = task, parallel, batch_size
+    """`batch_size`: rows over all devices, rounded up to what they can share."""
+    self._task, self._parallel = task, parallel
+    self._batch_size = -(-max(1, batch_size) // parallel.device_count) * parallel.device_count
 
     def step(variables, batch, *, axis_name=None):
       predicted = task.predict(variables, batch)
@@ -101,7 +102,10 @@ def restore(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel
   task = experiment.make_task(config, axis_name=None, all_views=False)
   optimizer, _ = experiment.make_optimizer(config, steps=1)
   like = jax.eval_shape(lambda: init_state(task, optimizer, seed=0, ema=config.train.ema))
-  with Checkpoints(workdir / "checkpoints", best=task.score) as checkpoints:
+  folder = workdir / "checkpoints"
+  if not folder.exists():
+    raise FileNotFoundError(f"{workdir} has no checkpoint yet: train it first.")
+  with Checkpoints(folder, best=task.score, read_only=True) as checkpoints:
     if checkpoint in ("latest", "best"):
       step = getattr(checkpoints, checkpoint)
     elif str(checkpoint).isdigit():
@@ -152,6 +156,8 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
  """
   builder = experiment.open_dataset(config)
   test = config.data.test if config.data.test and experiment.has_split(builder, config.data.test) else None
+  if config.data.test and not test:
+    logger.info("There is no split %r to predict, so no submission.csv.", config.data.test)
   trained, results = evaluate_splits(config, workdir, builder,
                                      [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
   evaluated = results[config.data.eval]
@@ -159,8 +165,11 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
     outputs.write_all(
         workdir, _vote_result(config.data.eval, evaluated), _vote_result(test, results[test]) if test else None,
         name=config.name, metrics=evaluated.metrics, facts=run_facts(config, trained, command),
-        data={"data set": builder.info.full_name, "folder": str(builder.data_dir), "trained on": config.data.train,
-              "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies"})
+        data={"data set": builder.info.full_name, "folder": str(builder.data_dir),
+              "trained on": f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies",
+              "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies",
+              "left out of the build": source_record(builder).get("left_out", 0),
+              "source fingerprint": source_record(builder).get("fingerprint", "")[:16]})
   return evaluated.metrics
 
 
@@ -191,6 +200,11 @@ def main(_) -> int:
   for key in ("manual_dir", "data_dir"):
     if FLAGS[key].value:
       config.data[key] = FLAGS[key].value
+  for key in ("rotations", "flips", "zooms", "batch_size"):
+    if FLAGS[key].value is not None:
+      config.eval[key] = tuple(map(float, FLAGS.zooms)) if key == "zooms" else FLAGS[key].value
+  if FLAGS.output and not Path(FLAGS.output).absolute().parent.is_dir():
+    raise ValueError(f"--output is {FLAGS.output}, but its folder does not exist.")
   _, results = evaluate_splits(config, workdir, experiment.open_dataset(config), [FLAGS.split], FLAGS.checkpoint)
   result = results[FLAGS.split]
   for name, value in result.metrics.items():
@@ -206,6 +220,10 @@ def _define_flags():
   flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main.", required=True)
   flags.DEFINE_string("split", "validation", "The split: validation, train[:100], test, …")
   flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.")
+  flags.DEFINE_integer("rotations", None, "Test-time rotations instead of the run's.")
+  flags.DEFINE_bool("flips", None, "Test-time flips, or not, instead of the run's.")
+  flags.DEFINE_list("zooms", None, "Test-time zooms instead of the run's, 0.9,1,1.1 for instance.")
+  flags.DEFINE_integer("batch_size", None, "Galaxies a batch instead of the run's.")
   flags.DEFINE_string("output", None, "Where to write the predictions, as Parquet.")
   flags.DEFINE_string("manual_dir", None, "Evaluate on these published files instead of the run's own.")
   flags.DEFINE_string("data_dir", None, "Evaluate on the data set built in this folder instead of the run's own.")

@@ -1,9 +1,10 @@
 """What a run's config means: its devices, its data, its task and its place on disk."""
+import contextlib
 import json
 import logging
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from jax.experimental import multihost_utils
 
 from galaxy_jax import models, optim
 from galaxy_jax.data import decode, sources
@@ -21,8 +23,9 @@ from tfds_builders.prepare import prepare
 logger = logging.getLogger(__name__)
 
 #: Keys that say where things lie or how often to report, not what is computed: a resumed run may change them.
-FREE_KEYS = ("data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source", "name",
-             "train.log_every", "train.keep", "train.checkpoint_minutes", "eval.batch_size")
+FREE_KEYS = ("data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source", "data.loader",
+             "data.test", "name", "train.steps_per_call", "train.log_every", "train.keep", "train.checkpoint_minutes",
+             "eval.batch_size", "eval.checkpoint", "eval.rotations", "eval.flips", "eval.zooms")
 
 
 #: The keys of config.augment that are arguments of augment.affine_matrices, and those of augment.colour.
@@ -35,7 +38,7 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
   if config.task not in TASKS:
     raise ValueError(f"config.task is {config.task!r}; expected one of {', '.join(TASKS)}.")
   model, augment = config.model, config.augment
-  dtype = jnp.dtype(resolve_dtype(model.dtype))
+  dtype = jnp.dtype(model.dtype)
   options = {key: tuple(value) if isinstance(value, list) else value for key, value in model.options.items()}
   views = config.eval if all_views else {"rotations": 1, "flips": False, "zooms": (1.0,)}
   return TASKS[config.task](
@@ -46,17 +49,39 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
       **{key: views[key] for key in ("rotations", "flips", "zooms")})
 
 
-def resolve_dtype(name: str) -> str:
-  """'auto' as the hardware has it: bfloat16 on accelerators, float32 on CPU.
+#: What numbers a key may have, where a slip of the hand would train without a word.
+RANGES = {
+    "seed": (0, 2**31 - 1), "data.crop": (0, None), "data.size": (2, None), "data.workers": (0, None),
+    "augment.size": (1, None), "augment.view": (0.01, 1), "augment.rotation": (0, 360), "augment.zoom": (1, None),
+    "augment.stretch": (1, None), "augment.shift": (0, 1), "optimizer.learning_rate": (0, None),
+    "optimizer.warmup": (0, 0.999), "optimizer.weight_decay": (0, None), "optimizer.clip": (0, None),
+    "train.epochs": (0, None), "train.steps": (0, None), "train.steps_per_call": (0, None), "train.ema": (0, 0.999999),
+    "train.log_every": (1, None), "train.eval_every": (1e-6, 1), "train.keep": (1, None), "train.patience": (0, None),
+    "eval.rotations": (1, None),
+}
+
+
+def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """A copy with paths absolute and `auto` decided where it changes results; checks the ranges.
 
   Raises:
-    ValueError: an unknown name.
+    ValueError: a number out of its range, or an unknown dtype.
   """
-  if name == "auto":
-    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
-  if name not in ("float32", "bfloat16"):
-    raise ValueError(f"config.model.dtype is {name!r}; expected 'auto', 'float32' or 'bfloat16'.")
-  return name
+  config = config.copy_and_resolve_references()
+  for key, (low, high) in RANGES.items():
+    value = config
+    for name in key.split("."):
+      value = value[name]
+    if not (low <= value and (high is None or value <= high)):
+      raise ValueError(f"config.{key} is {value}; expected at least {low}" + (f" and at most {high}." if high else "."))
+  for key in ("manual_dir", "data_dir", "cache_dir"):
+    if config.data[key]:
+      config.data[key] = str(Path(config.data[key]).expanduser().absolute())
+  if config.model.dtype == "auto":
+    config.model.dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+  if config.model.dtype not in ("float32", "bfloat16"):
+    raise ValueError(f"config.model.dtype is {config.model.dtype!r}; expected 'auto', 'float32' or 'bfloat16'.")
+  return config
 
 
 def make_optimizer(config: ml_collections.ConfigDict, steps: int):
@@ -74,17 +99,30 @@ def open_dataset(config: ml_collections.ConfigDict):
   d = config.data
   if d.source not in ("auto", "real"):
     raise ValueError(f"config.data.source is {d.source!r}; expected 'auto' or 'real'.")
-  return prepare(d.builder, manual_dir=d.manual_dir or None, data_dir=d.data_dir or None, skip_bad=d.skip_bad,
-                 progress=jax.process_index() == 0)
+  with _first_host_first(f"data set {d.builder}"):
+    return prepare(d.builder, manual_dir=d.manual_dir or None, data_dir=d.data_dir or None, skip_bad=d.skip_bad,
+                   progress=jax.process_index() == 0)
 
 
 def open_split(config: ml_collections.ConfigDict, builder, split: str) -> decode.Decoded:
   """A split's decoded pixels and labels, from the cache where they are there already."""
   d = config.data
-  return decode.decoded(
-      sources.split_source(builder, split), crop=d.crop or None, size=d.size, workers=d.workers or None,
-      progress=jax.process_index() == 0,
-      cache_dir=d.cache_dir or Path(builder.data_dir) / "decoded", key=sources.fingerprint(builder, split))
+  with _first_host_first(f"pixels of {split}"):
+    return decode.decoded(
+        sources.split_source(builder, split), crop=d.crop or None, size=d.size, workers=d.workers or None,
+        progress=jax.process_index() == 0,
+        cache_dir=d.cache_dir or Path(builder.data_dir) / "decoded", key=sources.fingerprint(builder, split))
+
+
+@contextlib.contextmanager
+def _first_host_first(what: str) -> Iterator[None]:
+  """Lets the other hosts in after the first is through: on a shared file system they find its work done."""
+  several = jax.process_count() > 1
+  if several and jax.process_index() > 0:
+    multihost_utils.sync_global_devices(what)
+  yield
+  if several and jax.process_index() == 0:
+    multihost_utils.sync_global_devices(what)
 
 
 def has_split(builder, split: str) -> bool:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from jax.experimental import multihost_utils
 
 from galaxy_jax import experiment
 from galaxy_jax.data import order, resident, sources, stream
@@ -97,19 +98,35 @@ class StreamFeed:
       self._batches.close()
 
 
+def check(config: ml_collections.ConfigDict) -> None:
+  """Refuses settings that no feed takes.
+
+  Raises:
+    ValueError: an unknown loader, or several steps a call on CPU.
+  """
+  if config.data.loader not in ("auto", "resident", "stream"):
+    raise ValueError(f"config.data.loader is {config.data.loader!r}; expected 'auto', 'resident' or 'stream'.")
+  if config.train.steps_per_call > 1 and jax.default_backend() == "cpu":
+    raise ValueError(f"config.train.steps_per_call is {config.train.steps_per_call}; on CPU it must be 1 (or 0, for "
+                     "the default): XLA runs convolutions inside a loop 20 to 90 times slower there.")
+
+
 @contextlib.contextmanager
 def open_feed(config: ml_collections.ConfigDict, builder, parallel: Parallel,
               task: Task) -> Iterator[ResidentFeed | StreamFeed]:
   """The config's training split as a feed; `auto` keeps it on the devices where it fits.
 
   Raises:
-    ValueError: an unknown loader.
+    ValueError: see `check`; or a resident split that does not fit.
   """
+  check(config)
   d = config.data
-  if d.loader not in ("auto", "resident", "stream"):
-    raise ValueError(f"config.data.loader is {d.loader!r}; expected 'auto', 'resident' or 'stream'.")
   source = sources.split_source(builder, d.train)
-  room = resident.fits(len(source) * d.size**2 * 3, list(parallel.mesh.devices.flat))
+  size = len(source) * d.size**2 * 3
+  room = _room(size, parallel)
+  if d.loader == "resident" and room == "stream":
+    raise ValueError(f"config.data.loader is 'resident', but the split's {size / 2**30:.1f} GiB do not fit the "
+                     "devices; choose 'stream' or 'auto', or a smaller config.data.size.")
   common = {"task": task, "parallel": parallel, "seed": config.seed, "batch_size": config.train.batch_size}
   if d.loader == "stream" or (d.loader == "auto" and room == "stream"):
     logger.info("Training images are streamed.")
@@ -118,8 +135,14 @@ def open_feed(config: ml_collections.ConfigDict, builder, parallel: Parallel,
     return
   logger.info("Training images stay on the devices, %s.", "a share on each" if room == "sharded" else "all on each")
   steps_per_call = config.train.steps_per_call or (1 if jax.default_backend() == "cpu" else 16)
-  if jax.default_backend() == "cpu" and steps_per_call > 1:
-    raise ValueError(f"config.train.steps_per_call is {steps_per_call}; on CPU it must be 1 (or 0, for the default): "
-                     "XLA runs convolutions inside a loop 20 to 90 times slower there.")
   yield ResidentFeed(experiment.open_split(config, builder, d.train), steps_per_call=steps_per_call,
                      sharded=room == "sharded", **common)
+
+
+def _room(size: int, parallel: Parallel) -> str:
+  """Where `size` bytes fit; the tightest of the hosts decides, or they would not meet in the same call."""
+  kinds = ("replicated", "sharded", "stream")
+  mine = kinds.index(resident.fits(size, list(parallel.mesh.devices.flat)))
+  if jax.process_count() > 1:
+    mine = int(np.max(multihost_utils.process_allgather(np.array(mine))))
+  return kinds[mine]

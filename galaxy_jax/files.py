@@ -8,9 +8,12 @@ from typing import Any
 
 def write_whole(path: Path, write: Callable[[str], None]) -> None:
   """Calls `write` with a temporary name and gives the file its own once it is whole."""
-  fresh = str(path.with_name(f".{path.name}.tmp"))
-  write(fresh)
-  os.replace(fresh, path)
+  fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  try:
+    write(str(fresh))
+    os.replace(fresh, path)
+  finally:
+    fresh.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

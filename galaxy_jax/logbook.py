@@ -1,11 +1,12 @@
 """What a run writes down as it goes: `metrics.csv`, and the same numbers as TensorBoard events."""
 import csv
 import math
-import os
 from collections import defaultdict
 from pathlib import Path
 
 import tensorboardX
+
+from galaxy_jax.files import write_whole
 
 
 class Logbook:
@@ -23,10 +24,11 @@ class Logbook:
     folder = Path(folder)
     self._path = folder / "metrics.csv"
     rows = [row for row in read_rows(self._path) if row[0] <= resume_step] if self._path.exists() else []
-    fresh = self._path.with_suffix(".csv.tmp")
-    with open(fresh, "w", newline="") as file:
-      csv.writer(file).writerows([("step", "name", "value"), *rows])
-    os.replace(fresh, self._path)
+
+    def write_rows(fresh):
+      with open(fresh, "w", newline="") as file:
+        csv.writer(file).writerows([("step", "name", "value"), *rows])
+    write_whole(self._path, write_rows)
     self._file = open(self._path, "a", newline="")
     self._rows = csv.writer(self._file)
     self._events = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import jax
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from galaxy_jax import evaluate, experiment
@@ -30,7 +30,9 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 def main(_) -> int:
   """Runs the experiment; returns the exit status, 128 + the signal's number where one stopped it."""
-  config, workdir = FLAGS.config, Path(FLAGS.workdir)
+  if FLAGS.distributed and not jax.distributed.is_initialized():
+    raise ValueError("Write --distributed just so: it is read before all other flags.")
+  config, workdir = experiment.resolve(FLAGS.config), Path(FLAGS.workdir)
   logger.info("%s%s on %s: training in %s.", config.name, f", variant {config.variant}" if config.variant else "",
               experiment.hardware(), workdir)
   outcome = train(config, workdir)
@@ -41,12 +43,12 @@ def main(_) -> int:
   return 0
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+def _prepare(argv: list[str]) -> list[str]:
   # Before the config is read, because it may ask jax for the hardware, and jax must be told of the other hosts first.
-  if "--distributed" in argv or "--distributed=true" in argv:
+  if "--distributed" in argv:
     jax.distributed.initialize()
-  return app.parse_flags_with_usage([packaged_config(argument) for argument in argv])
+  return [packaged_config(argument) for argument in argv]
 
 
 if __name__ == "__main__":
-  sys.exit(run_command(main, _parse_flags))
+  sys.exit(run_command(main, _prepare))

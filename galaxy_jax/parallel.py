@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
 
@@ -35,9 +35,10 @@ class Parallel:
     if kind not in ("jit", "pmap"):
       raise ValueError(f"config.parallel is {kind!r}; expected 'jit' or 'pmap'.")
     self.kind = kind
-    devices = list(jax.devices() if devices is None else devices)
+    # In order of hosts, so that a host's rows of a batch are contiguous; jax.make_mesh would go by the network instead.
+    devices = sorted(jax.devices() if devices is None else devices, key=lambda d: (d.process_index, d.id))
     # Explicit axes, jax's default, make one-hot losses and fancy indexing fail.
-    self.mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
     self.axis_name = AXIS if kind == "pmap" else None
     self._everywhere = NamedSharding(self.mesh, PartitionSpec())
     self._by_row = NamedSharding(self.mesh, PartitionSpec(AXIS))
@@ -68,12 +69,13 @@ class Parallel:
 
   def replicate(self, tree: Any) -> Any:
     """Places host values (the same on every host), or what `globalise` gave, on every device."""
-    if self.kind == "jit":
-      return jax.device_put(tree, self._everywhere)
+    sharding, stack = (self._everywhere, 0) if self.kind == "jit" else (self._by_row, self.device_count)
 
     def place(x):
-      x = np.asarray(x)[None]
-      return jax.make_array_from_callback((self.device_count, *x.shape[1:]), self._by_row, lambda _: x)
+      # Not device_put, which makes the hosts compare what they place, at every step.
+      x = np.asarray(x)[None] if stack else np.asarray(x)
+      return jax.make_array_from_callback((stack, *x.shape[1:]) if stack else x.shape, sharding,
+                                          lambda index: x if stack else x[index])
     return jax.tree.map(place, tree)
 
   def split_rows(self, batch: Any) -> Any:

@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 class NonFiniteLoss(FloatingPointError):
-  """The loss became NaN or infinite."""
+  """The loss, its gradient or the parameters became NaN or infinite."""
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
@@ -54,25 +54,27 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
   workdir = Path(workdir)
   parallel = Parallel(config.parallel)
   parallel.check_batch(config.train.batch_size, "config.train.batch_size")
-  parallel.check_batch(config.eval.batch_size, "config.eval.batch_size")
-  # Mistakes in the config come to light here, before hours of decoding and before the workdir is this run's.
+  # Mistakes come to light here, before hours of decoding and before the workdir is this run's.
+  config = experiment.resolve(config)
   task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
   experiment.make_optimizer(config, steps=1)
+  feeds.check(config)
+  jax.eval_shape(lambda: task.init(jax.random.key(0)))
   builder = experiment.open_dataset(config)
   splits = {"train": config.data.train, "eval": config.data.eval}
   fingerprints = {key: sources.fingerprint(builder, split) for key, split in splits.items()}
   for split in splits.values():
     experiment.check_labelled(builder, split, task.labels)
-  eval_data = experiment.open_split(config, builder, config.data.eval)
+  steps = total_steps(config, fingerprints["train"]["records"])
 
   with contextlib.ExitStack() as stack:
-    feed = stack.enter_context(feeds.open_feed(config, builder, parallel, task))
-    steps = total_steps(config, feed.examples)
-    optimizer, schedule = experiment.make_optimizer(config, steps)
-    feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema))
-    state = init_state(task, optimizer, seed=config.seed, ema=config.train.ema)
     checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
     experiment.claim_workdir(workdir, config, fingerprints, begun=checkpoints.latest is not None)
+    eval_data = experiment.open_split(config, builder, config.data.eval)
+    feed = stack.enter_context(feeds.open_feed(config, builder, parallel, task))
+    optimizer, schedule = experiment.make_optimizer(config, steps)
+    feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema))
+    state = jax.jit(lambda: init_state(task, optimizer, seed=config.seed, ema=config.train.ema))()
     logger.info("%s, %s parameters, on %s under %s; %d galaxies, %d steps of %d.", config.model.name,
                 f"{experiment.count_parameters(state.params):,}", experiment.hardware(), config.parallel,
                 feed.examples, steps, config.train.batch_size)
@@ -159,7 +161,9 @@ class _Loop:
     with tqdm.tqdm(total=self.steps, initial=self.step, unit="step", dynamic_ncols=True,
                    disable=None if jax.process_index() == 0 else True) as self.bar:
       while not self.finished:
-        count = min(self.feed.steps_per_call, self.steps - self.step)
+        # To the next multiple of a whole call, where logs and evaluations fall, also after a resume in between.
+        per_call = self.feed.steps_per_call
+        count = min(per_call - self.step % per_call, self.steps - self.step)
         self.state, sums = self.feed.advance(self.state, self.step, count)
         self.pending.append((self.step, count, sums))
         self.step += count
@@ -170,7 +174,7 @@ class _Loop:
         at_log = ended or self.step % self.log_every == 0
         # Hosts ask each other only at log steps: to agree costs a round trip.
         ask = jax.process_count() == 1 or at_log
-        stopping = ask and self._agree(self.stop.received is not None)
+        stopping = self._agree(self.stop.received or 0) if ask else 0
         due = ask and self._agree(time.monotonic() - self.last_save > 60 * self.config.train.checkpoint_minutes)
         if at_log:
           self._log()
@@ -183,31 +187,32 @@ class _Loop:
         if stopping and not self.finished:
           break
     self.checkpoints.wait()
-    return Outcome(self.step, self.finished, None if self.finished else self.stop.received)
+    return Outcome(self.step, self.finished, None if self.finished else stopping)
 
-  def _agree(self, mine: bool) -> bool:
-    if jax.process_count() == 1:
-      return mine
-    return bool(np.any(multihost_utils.process_allgather(np.array(mine))))
+  def _agree(self, mine: int) -> int:
+    """The largest of what the hosts say."""
+    return int(mine) if jax.process_count() == 1 else int(np.max(multihost_utils.process_allgather(np.array(mine))))
 
   def _out_of_patience(self):
     patience = self.config.train.patience
     return bool(patience) and self.progress.unimproved >= patience
 
   def _receive(self):
-    """Takes the oldest call's sums into the window, or stops the run at the first loss that is no number."""
+    """Takes the oldest call's sums into the window, or stops the run at the first that is no number."""
     first, count, stacked = self.pending.popleft()
     stacked = self.parallel.fetch(stacked)
     for i in range(count):
       sums = {name: (np.ravel(total)[i], np.ravel(n)[i]) for name, (total, n) in stacked.items()}
-      name, (total, _) = next(iter(sums.items()))
-      if not np.isfinite(total):
+      bad = [f"{name} {total}" for name, (total, _) in sorted(sums.items(), key=lambda item: item[0] != "loss")
+             if not np.isfinite(total)]
+      if bad:
         saved = self.checkpoints.latest
         raise NonFiniteLoss(
-            f"The {name} is {total} at step {first + i + 1}. The batch held the galaxies "
-            f"{', '.join(map(str, self.feed.batch_ids(first + i)))}. Parameters after it are lost; the last good "
-            f"checkpoint is {f'that of step {saved} in {self.checkpoints.folder}' if saved else 'none yet'}. Lower "
-            "config.optimizer.learning_rate or set config.optimizer.clip, and look at those images and labels.")
+            f"Step {first + i + 1} gave {', '.join(bad)}. Its batch held the galaxies "
+            f"{', '.join(map(str, self.feed.batch_ids(first + i)))}. The last good checkpoint is "
+            f"{f'that of step {saved} in {self.checkpoints.folder}' if saved else 'none yet'}. Look at those images "
+            "and labels, or start anew in another --workdir with a lower config.optimizer.learning_rate or a "
+            "config.optimizer.clip.")
       self.progress.add(sums)
 
   def _receive_all(self):
@@ -222,7 +227,7 @@ class _Loop:
     means = self.progress.take(self.task.finish)
     self.logbook.write(self.step, means | {"learning_rate": float(self.schedule(self.step - 1)),
                                            "images_per_second": rate})
-    self.bar.set_postfix({name.removeprefix("train/"): f"{value:.4f}" for name, value in list(means.items())[:1]})
+    self.bar.set_postfix(loss=f"{means['train/loss']:.4f}")
 
   def _evaluate(self):
     self._receive_all()

@@ -36,7 +36,8 @@ def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed
 
   The batch holds `place`, each row's number in the global batch: row i of batch t has the key
   fold_in(fold_in(key(seed), t), i). The loss's sum is divided by its count over all devices, then gradients are
-  summed, so rows weigh the same wherever they are. `sums` has the task's {name: (sum, count)} and the gradient's norm.
+  summed, so rows weigh the same wherever they are. `sums` has the task's {name: (sum, count)} and the norms of the
+  gradient and of the new parameters.
   """
   def train_step(state: State, batch: dict, *, axis_name: str | None = None):
     total_over_devices = (lambda x: jax.lax.psum(x, axis_name)) if axis_name else (lambda x: x)
@@ -59,7 +60,8 @@ def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed
       # A short memory at first, so that the average does not carry the initial parameters along.
       decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
       averaged = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, averaged, {"params": params, **collections})
-    sums = sums | {"gradient_norm": (optax.global_norm(gradient), jnp.ones(()))}
+    norms = {"gradient_norm": optax.global_norm(gradient), "parameter_norm": optax.global_norm(params)}
+    sums = sums | {name: (norm, jnp.ones(())) for name, norm in norms.items()}
     return State(state.step + 1, params, collections, opt_state, averaged), sums
 
   return train_step
@@ -71,4 +73,6 @@ def _computed_once(batch, step):
   XLA would interpolate the images once for the first convolution and once more, slowly, for its derivative. Its CPU
   backend drops `optimization_barrier`, but cannot see that the condition always holds.
   """
+  if jax.default_backend() != "cpu":
+    return jax.lax.optimization_barrier(batch)
   return jax.lax.cond(step >= 0, lambda x: x, lambda x: jax.tree.map(jnp.zeros_like, x), batch)

@@ -164,19 +164,23 @@ def test_evaluate_any_split_and_checkpoint(finished, tmp_path):
     ({"model.output": "sigmoid"}, "'tree_cross_entropy' goes with"),
     ({"data.eval": "nothing"}, "no records for the split 'nothing'"),
     ({"data.eval": "test"}, "The split 'test' of galaxy_zoo_challenge/1.0.0 has no labels"),
-    ({"data.manual_dir": "/nowhere"}, "/nowhere"),
+    ({"data.manual_dir": "/nowhere", "data.data_dir": "/nowhere/data"}, "/nowhere"),
     ({"data.loader": "cloud"}, "config.data.loader is 'cloud'"),
-    ({"augment.zoom": 0.5}, "zoom 0.5"),
+    ({"augment.zoom": 0.5}, "config.augment.zoom is 0.5; expected at least 1."),
+    ({"optimizer.warmup": 500.0}, "config.optimizer.warmup is 500.0; expected at least 0 and at most 0.999."),
+    ({"model.options.norm": "layer"}, "norm is 'layer'"),
     ({"train.steps_per_call": 4}, "on CPU it must be 1"),
     ({"train.epochs": 0.0}, "no step"),
     ({"parallel": "both"}, "config.parallel is 'both'"),
 ])
 def test_mistakes_are_named(challenge_dir, data_dir, tmp_path, changes, message):
   config = get_config("cpu")
+  config.model.options.norm = "batch"
   config.update_from_flattened_dict({"data.manual_dir": str(challenge_dir), "data.data_dir": str(data_dir),
                                      "data.crop": 0, "data.size": 32, "augment.size": 16} | changes)
   with pytest.raises(ValueError, match=re.escape(message)):
     train(config, tmp_path / "run")
+  assert not (tmp_path / "run/config.json").exists()
 
 
 def test_a_mistake_ends_with_one_line(challenge_dir, data_dir, tmp_path):
@@ -186,13 +190,47 @@ def test_a_mistake_ends_with_one_line(challenge_dir, data_dir, tmp_path):
   assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--config=configs/gz2.py:cpu", "--config.train.batch=3"], "error: the config has no key 'batch'"),
+    (["--config=configs/gz2.py:tpu"], "error: The config's argument is 'tpu'; expected one of cpu, gpu."),
+    (["--config=elsewhere/gz2.py"], "elsewhere/gz2.py"),
+])
+def test_mistakes_on_the_command_line(tmp_path, flags, message):
+  result = run([sys.executable, "-m", "galaxy_jax.main", f"--workdir={tmp_path}", *flags])
+  assert result.returncode == 1
+  assert message in result.stderr
+  assert "Traceback" not in result.stderr
+
+
+def test_patience_ends_a_run_early_and_for_good(challenge_dir, data_dir, tmp_path):
+  """With a learning rate of nothing no evaluation is better than the first."""
+  more = ["--config.train.steps=40", "--config.optimizer.learning_rate=0.0", "--config.train.patience=2",
+          "--config.eval.checkpoint=best", "--config.train.ema=0.0", "--config.optimizer.weight_decay=0.0",
+          "--config.model.name=galaxyid"]
+  for _ in range(2):
+    result = run(command(challenge_dir, data_dir, tmp_path, *more))
+    assert result.returncode == 0, result.stderr
+    assert [step for step, _ in read_history(tmp_path / "metrics.csv")["eval/rmse"]] == [4, 8, 12]
+  assert "validation, step 12: rmse" in result.stderr  # of equals the latest is the best
+
+
+def test_a_live_run_can_be_evaluated(finished):
+  """A reader leaves what a writer has in hand."""
+  in_hand = finished[0] / "checkpoints/44.orbax-checkpoint-tmp"
+  in_hand.mkdir()
+  result = run([sys.executable, "-m", "galaxy_jax.evaluate", f"--workdir={finished[0]}"])
+  assert result.returncode == 0, result.stderr
+  assert in_hand.exists()
+  in_hand.rmdir()
+
+
 def test_a_loss_that_is_no_number_names_batch_and_checkpoint(challenge_dir, data_dir, tmp_path):
   result = run(command(challenge_dir, data_dir, tmp_path, "--config.train.steps=40", "--config.optimizer.clip=0.0",
                        "--config.optimizer.name=nesterov", "--config.optimizer.learning_rate=1e30",
                        "--config.optimizer.warmup=0.3"))
   assert result.returncode == 1
-  assert re.search(r"The \w+ is (nan|inf) at step \d+\.", result.stderr)
-  assert "The batch held the galaxies" in result.stderr
+  assert re.search(r"error: Step \d+ gave .*(nan|inf)", result.stderr)
+  assert "Its batch held the galaxies" in result.stderr
   assert "config.optimizer.learning_rate" in result.stderr
 
 

@@ -64,6 +64,18 @@ def test_masks_matter(stored):
   assert max(np.abs(full[name] - uneven[name]).max() for name in full) > 1e-3
 
 
+def test_a_hosts_rows_are_contiguous():
+  """Whatever order the network would have the devices in: a host takes one slice of each batch."""
+  class Device:
+    platform, device_kind = "cpu", "cpu"
+
+    def __init__(self, number, process):
+      self.id, self.process_index = number, process
+  devices = [Device(i, process) for i, process in enumerate([0, 1, 0, 1, 2, 2])]
+  mesh = Parallel("jit", devices).mesh
+  assert [device.process_index for device in mesh.devices.flat] == [0, 0, 1, 1, 2, 2]
+
+
 def test_a_batch_that_devices_cannot_share_is_refused():
   with pytest.raises(ValueError, match=r"train\.batch_size is 0"):
     Parallel().check_batch(0, "config.train.batch_size")

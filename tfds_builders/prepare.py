@@ -31,8 +31,9 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
 
   Which build is used:
     1. Without a manual_dir, one that is finished in data_dir is opened as it is.
-    2. Else the source files decide: a finished build of the same files, in the same format, is opened.
-    3. Else it is built. Where another build is in the way: with an explicit data_dir that is an error; in TFDS's
+    2. So is one where manual_dir no longer holds the source files, with a warning.
+    3. Else the source files decide: a finished build of the same files, in the same format, is opened.
+    4. Else it is built. Where another build is in the way: with an explicit data_dir that is an error; in TFDS's
        default folder the new one goes into a folder of its own below it, named by the fingerprint.
 
   All input is checked before anything is written, and TFDS renames a finished build into place: a build is there whole
@@ -77,7 +78,14 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
         raise
       source = cls.open_source(manual_dir)
   else:
-    source = cls.open_source(manual_dir)
+    try:
+      source = cls.open_source(manual_dir)
+    except MissingDataError as error:
+      builder = cls(data_dir=root)
+      if overwrite or not _is_built(builder) or _difference(builder, None, file_format):
+        raise
+      _log.warning("%s The finished build in %s is taken.", error, builder.data_path)
+      return _opened(builder)
 
   with source:
     fingerprint = source.fingerprint()

@@ -40,7 +40,7 @@ class BatchNorm(nn.Module):
     if not train:
       factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
       shift = bias - running_mean.value * factor
-      return (x * factor.astype(x.dtype) + shift.astype(x.dtype)).astype(self.dtype)
+      return (x.astype(jnp.float32) * factor + shift).astype(self.dtype)
     weights = jnp.ones(x.shape[:1]) if mask is None else mask
     weights = weights.astype(jnp.float32).reshape((-1,) + (1,) * (x.ndim - 1))
     axis_name = None if self.is_initializing() else self.axis_name

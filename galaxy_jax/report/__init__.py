@@ -3,7 +3,6 @@
 Numpy arrays and plain values in, files out. `write` draws (`figures`, `hexbins`), measures (`measures`) and
 lays out (`page`). matplotlib is imported when a report is written, not when this package is.
 """
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from galaxy_jax import decision_tree
+from galaxy_jax.files import write_whole
 from galaxy_jax.report import measures
 
 #: How many galaxies each gallery shows.
@@ -180,8 +180,6 @@ def _label(card):
 
 
 def _replace(path: Path, content: bytes) -> Path:
-  """Writes a file beside its place and moves it there."""
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  temporary.write_bytes(content)
-  os.replace(temporary, path)
+  """Writes a file, whole or not at all."""
+  write_whole(path, lambda fresh: Path(fresh).write_bytes(content))
   return path

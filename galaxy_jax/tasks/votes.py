@@ -50,6 +50,9 @@ def make(*, model: Callable, output: str, loss: str, size: int, view: float, wor
   network = model(decision_tree.NUM_ANSWERS)
   layer = decision_tree.OUTPUT_LAYERS[output]
   train_loss, fraction_loss = LOSSES[loss]
+  if loss == "binary_cross_entropy" and output == "sigmoid":
+    # From logits, where nothing is clipped and a wrong certainty still has a gradient.
+    train_loss = lambda logits, fractions, targets: losses.binary_cross_entropy(logits, targets)
   crop = view * working_size
   views = augmentation.view_matrices(crop=crop, size=size, rotations=[360 * i / rotations for i in range(rotations)],
                                      flips=(False, True) if flips else (False,), zooms=zooms)

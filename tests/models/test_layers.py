@@ -32,6 +32,14 @@ def test_batch_norm_is_that_of_the_real_rows():
       still, (x - moments["mean"]) / np.sqrt(np.asarray(moments["var"]) + 1e-5) * scale + bias, atol=1e-5)
 
 
+def test_batch_norm_in_bfloat16_is_as_exact_in_evaluation_as_in_training():
+  x = jnp.asarray(np.random.default_rng(0).normal(20, 1, (8, 8, 8, 4)), jnp.bfloat16)
+  norm = layers.BatchNorm(momentum=0.0, dtype=jnp.bfloat16)
+  trained, updated = norm.apply(norm.init(jax.random.key(0), x, train=False), x, train=True, mutable=["batch_stats"])
+  evaluated = norm.apply({"params": {"scale": jnp.ones(4), "bias": jnp.zeros(4)}, **updated}, x, train=False)
+  np.testing.assert_allclose(np.float32(evaluated), np.float32(trained), atol=0.02)
+
+
 def test_batch_norm_derivative_is_right():
   rng = np.random.default_rng(1)
   x = jnp.asarray(rng.normal(0.5, 1, (4, 3, 3, 2)), jnp.float32)
