@@ -52,8 +52,7 @@ class ResidentFeed:
 
   def batch_ids(self, step: int) -> np.ndarray:
     """The ids of the galaxies in a step's batch."""
-    start = order.batch_start(step, self._batch_size, self.examples)
-    rows = order.batch_indices(self._seed, *start, self._batch_size, self.examples)
+    rows = order.step_rows(self._seed, step, self._batch_size, self.examples)
     return self._labels["galaxy_id"][rows]
 
 
@@ -88,8 +87,7 @@ class StreamFeed:
 
   def batch_ids(self, step: int) -> np.ndarray:
     """As ResidentFeed's."""
-    start = order.batch_start(step, self._batch_size, self.examples)
-    rows = order.batch_indices(self._seed, *start, self._batch_size, self.examples)
+    rows = order.step_rows(self._seed, step, self._batch_size, self.examples)
     return np.array([self._source[int(row)]["galaxy_id"] for row in rows])
 
   def close(self) -> None:

@@ -109,6 +109,11 @@ def batch_indices(seed: Any, start_epoch: Any, start_offset: Any, batch_size: in
   return permute(position - ended * length, seed, epoch, n, xp)
 
 
+def step_rows(seed: int, step: int, batch_size: int, n: int) -> np.ndarray:
+  """The rows of batch `step` on the host: (B,) int32. As `batch_start` and `batch_indices`."""
+  return batch_indices(seed, *batch_start(step, batch_size, n), batch_size, n)
+
+
 def evaluation_batch(step: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarray]:
   """Batch `step` of ceil(n / batch_size) that hold every row once, in order, all of one size.
 

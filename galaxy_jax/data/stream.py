@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 
 from galaxy_jax.data.decode import cores, decode_record, device_labels, stack
-from galaxy_jax.data.order import batch_indices, batch_start, evaluation_batch
+from galaxy_jax.data.order import step_rows
 from galaxy_jax.data.sources import Source
 
 Batch = dict[str, np.ndarray]
@@ -43,19 +43,9 @@ def training_batches(source: Source, *, crop: int | None, size: int, labels: Seq
   Raises:
     ValueError: rows that cannot be shared evenly by the hosts; from the iterator, a record that cannot be decoded.
   """
-  plan = partial(_training_plan, seed=seed, batch_size=batch_size, n=len(source))
-  load = partial(_load, source=source, plan=plan, crop=crop, size=size, labels=tuple(labels),
+  load = partial(_load, source=source, seed=seed, batch_size=batch_size, crop=crop, size=size, labels=tuple(labels),
                  own=_share(batch_size, process_index, process_count))
   return _run(load, start, _FOREVER if stop is None else stop, workers)
-
-
-def evaluation_batches(source: Source, *, crop: int | None, size: int, labels: Sequence[str], batch_size: int,
-                       workers: int = 0, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
-  """Every row once, in order; the last batch is filled up under mask 0. Arguments as `training_batches`."""
-  plan = partial(evaluation_batch, batch_size=batch_size, n=len(source))
-  load = partial(_load, source=source, plan=plan, crop=crop, size=size, labels=tuple(labels),
-                 own=_share(batch_size, process_index, process_count))
-  return _run(load, 0, -(-len(source) // batch_size), workers)
 
 
 def _share(batch_size: int, process_index: int, process_count: int) -> slice:
@@ -67,21 +57,17 @@ def _share(batch_size: int, process_index: int, process_count: int) -> slice:
   return slice(process_index * share, (process_index + 1) * share)
 
 
-def _training_plan(step: int, *, seed: int, batch_size: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-  rows = batch_indices(seed, *batch_start(step, batch_size, n), batch_size, n)
-  return rows, np.ones(batch_size, np.float32)
-
-
-def _load(step: int, *, source: Source, plan: Callable, crop: int | None, size: int, labels: tuple[str, ...],
-          own: slice) -> Batch:
+def _load(step: int, *, source: Source, seed: int, batch_size: int, crop: int | None, size: int,
+          labels: tuple[str, ...], own: slice) -> Batch:
   """A host's share of batch `step`."""
-  rows, mask = (array[own] for array in plan(step))
+  rows = step_rows(seed, step, batch_size, len(source))[own]
   images = np.empty((len(rows), size, size, 3), np.uint8)
   records = []
   for place, row in enumerate(rows):
     images[place], record = decode_record(source, int(row), crop=crop, size=size)
     records.append(record)
-  return {"image": images} | device_labels(stack(records), labels) | {"row": rows, "mask": mask}
+  return {"image": images} | device_labels(stack(records), labels) | {
+      "row": rows, "mask": np.ones(len(rows), np.float32)}
 
 
 def _run(load: Callable[[int], Batch], start: int, stop: int, workers: int) -> Iterator[Batch]:

@@ -63,15 +63,6 @@ def test_processes_give_the_same_and_end(records):
   assert not multiprocessing.active_children()
 
 
-def test_evaluation_covers_every_row_once(records):
-  batches = list(stream.evaluation_batches(records, labels=LABELS, batch_size=BATCH, **PIXELS))
-  assert [batch["image"].shape for batch in batches] == [(8, 24, 24, 3)] * 3
-  joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-  real = joined["mask"] == 1
-  np.testing.assert_array_equal(joined["galaxy_id"][real], [record["galaxy_id"] for record in records])
-  np.testing.assert_array_equal(joined["image"][20], decode.decode_image(records[20]["image"], **PIXELS))
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_unusable_images_are_named(records, workers):
   source = [record | {"image": b"<html>"} for record in records]
