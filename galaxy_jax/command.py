@@ -54,6 +54,7 @@ def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
       raise SystemExit(f"error: {reason or lines[-1]} (--help lists the flags)") from error
 
   def guarded(argv):
+    _set_up_log()  # again: reading its flags, absl sets its own logger's level
     try:
       return main(argv)
     except KeyboardInterrupt:
