@@ -26,10 +26,14 @@ def packaged_config(argument: str) -> str:
   """`--config=configs/gz2.py` as the installed package's own file where there is no such file here."""
   flag, sep, value = argument.partition("=")
   path, colon, variant = value.partition(":")
-  own = Path(__file__).parent / path
-  if flag not in ("--config", "-config") or not sep or Path(path).exists() or Path(path).parts[:1] != ("configs",):
+  own = Path(__file__).parent / "configs" / Path(path).name
+  if flag not in ("--config", "-config") or not sep or Path(path).exists():
     return argument
-  return f"{flag}={own}{colon}{variant}" if own.exists() else argument
+  if Path(path).parts[:1] != ("configs",) or not own.exists():
+    names = sorted(file.stem for file in own.parent.glob("*.py") if file.stem not in ("__init__", "base"))
+    raise ValueError(f"--config is {path}, and there is no such file. The experiments are "
+                     f"{', '.join(f'configs/{name}.py' for name in names)}.")
+  return f"{flag}={own}{colon}{variant}"
 
 
 def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
@@ -58,7 +62,7 @@ def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
     try:
       return main(argv)
     except KeyboardInterrupt:
-      print("Interrupted.", file=sys.stderr)
+      print("Interrupted; the same command starts again from what is finished.", file=sys.stderr)
       return 128 + signal.SIGINT
     except Exception as error:
       if not is_users(error):
@@ -89,4 +93,4 @@ def _set_up_log():
   logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
   # Libraries speak of their own workings at the level at which this program speaks to its user.
   for name in ("jax", "orbax", "absl", "tensorboardX", "grain"):
-    logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(name).setLevel(logging.ERROR)

@@ -169,8 +169,15 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
               "trained on": f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies",
               "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies",
               "left out of the build": source_record(builder).get("left_out", 0),
-              "source fingerprint": source_record(builder).get("fingerprint", "")[:16]})
+              "source fingerprint": source_record(builder).get("fingerprint", "")[:16]},
+        notes=[f"Final figures are means over {count} views of each galaxy; the learning curves see one."]
+        if (count := views(config)) > 1 else [])
   return evaluated.metrics
+
+
+def views(config: ml_collections.ConfigDict) -> int:
+  """How many test-time views a prediction averages."""
+  return config.eval.rotations * (2 if config.eval.flips else 1) * len(config.eval.zooms)
 
 
 def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str) -> dict[str, str | int | float]:
@@ -178,7 +185,7 @@ def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str)
   return {
       "model": config.model.name, "variant": config.variant, "parameters": trained.parameters, "seed": config.seed,
       "steps": trained.step, "training time": f"{trained.seconds / 60:.1f} min",
-      "test-time views": config.eval.rotations * (2 if config.eval.flips else 1) * len(config.eval.zooms),
+      "test-time views": views(config),
       "hardware": experiment.hardware(), "compiled with": config.parallel,
       "versions": ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "optax", "numpy")),
       "command": command,

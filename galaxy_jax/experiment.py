@@ -23,9 +23,10 @@ from tfds_builders.prepare import prepare
 logger = logging.getLogger(__name__)
 
 #: Keys that say where things lie or how often to report, not what is computed: a resumed run may change them.
-FREE_KEYS = ("data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source", "data.loader",
-             "data.test", "name", "train.steps_per_call", "train.log_every", "train.keep", "train.checkpoint_minutes",
-             "eval.batch_size", "eval.checkpoint", "eval.rotations", "eval.flips", "eval.zooms")
+FREE_KEYS = ("name", "data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source", "data.loader",
+             "data.skip_bad", "data.test", "train.steps_per_call", "train.log_every", "train.keep",
+             "train.checkpoint_minutes", "eval.batch_size", "eval.checkpoint", "eval.rotations", "eval.flips",
+             "eval.zooms")
 
 
 #: The keys of config.augment that are arguments of augment.affine_matrices, and those of augment.colour.

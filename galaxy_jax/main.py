@@ -5,6 +5,7 @@
 The workdir ends with the config, metrics, checkpoints, predictions and report.html. Interrupted, by Ctrl-C, SIGTERM or
 anything harsher, the same command goes on from the last checkpoint.
 """
+import contextlib
 import logging
 import shlex
 import sys
@@ -16,6 +17,7 @@ from ml_collections import config_flags
 
 from galaxy_jax import evaluate, experiment
 from galaxy_jax.command import packaged_config, run_command
+from galaxy_jax.files import claimed
 from galaxy_jax.train import train
 
 FLAGS = flags.FLAGS
@@ -35,11 +37,12 @@ def main(_) -> int:
   config, workdir = experiment.resolve(FLAGS.config), Path(FLAGS.workdir)
   logger.info("%s%s on %s: training in %s.", config.name, f", variant {config.variant}" if config.variant else "",
               experiment.hardware(), workdir)
-  outcome = train(config, workdir)
-  if not outcome.finished:
-    logger.info("Stopped at step %d; the same command goes on from there.", outcome.step)
-    return 128 + outcome.signal
-  evaluate.finish_run(config, workdir, shlex.join(["python", "-m", "galaxy_jax.main", *sys.argv[1:]]))
+  with claimed(workdir, "--workdir") if jax.process_index() == 0 else contextlib.nullcontext():
+    outcome = train(config, workdir)
+    if not outcome.finished:
+      logger.info("Stopped at step %d; the same command goes on from there.", outcome.step)
+      return 128 + outcome.signal
+    evaluate.finish_run(config, workdir, shlex.join(["python", "-m", "galaxy_jax.main", *sys.argv[1:]]))
   return 0
 
 

@@ -64,7 +64,7 @@ def write_csv(path: Path, table: pa.Table) -> None:
 
 
 def write_all(workdir: Path, evaluated: VoteResult, test: VoteResult | None, *, name: str, metrics: dict,
-              facts: dict, data: dict) -> None:
+              facts: dict, data: dict, notes: list[str]) -> None:
   """Leaves a run's predictions, submission, metrics and report in its workdir.
 
   Args:
@@ -75,6 +75,7 @@ def write_all(workdir: Path, evaluated: VoteResult, test: VoteResult | None, *, 
     metrics: the finished metrics of the evaluated split.
     facts: how the model was made.
     data: what it was made from.
+    notes: what a reader of the report must know first.
   """
   parts = [evaluated] if test is None else [evaluated, test]
   tables = [vote_table(part.split, part.ids, part.predicted, part.voted) for part in parts]
@@ -84,7 +85,7 @@ def write_all(workdir: Path, evaluated: VoteResult, test: VoteResult | None, *, 
   write_json(workdir / "metrics.json", metrics)
   page = report.write(report.Run(
       name=name, facts=facts, data=data, results=metrics, history=read_history(workdir / "metrics.csv"),
-      ids=evaluated.ids, predicted=evaluated.predicted, voted=evaluated.voted, images=evaluated.images, notes=[]),
+      ids=evaluated.ids, predicted=evaluated.predicted, voted=evaluated.voted, images=evaluated.images, notes=notes),
       workdir)
   logger.info("Left in %s: predictions.parquet, %smetrics.json and %s.", workdir,
               "submission.csv, " if test is not None else "", page.name)

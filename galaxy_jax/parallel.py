@@ -51,7 +51,8 @@ class Parallel:
   def check_batch(self, size: int, name: str) -> None:
     """Raises ValueError where the devices cannot share `size` rows evenly."""
     if size < 1 or size % self.device_count:
-      raise ValueError(f"{name} is {size}; expected a multiple of the number of devices, {self.device_count}.")
+      raise ValueError(f"{name} is {size}; expected a positive multiple of the number of "
+                       f"devices, {self.device_count}.")
 
   def compile(self, function: Callable, *, donate: tuple[int, ...] = ()) -> Callable:
     """`function` compiled for all devices; `donate`: arguments whose memory the results may take."""

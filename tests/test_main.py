@@ -16,6 +16,7 @@ from PIL import Image
 
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.configs.gz2 import get_config
+from galaxy_jax.files import claimed
 from galaxy_jax.logbook import read_history, read_rows
 from galaxy_jax.train import train
 from tfds_builders.gz2_tree import COLUMNS
@@ -194,13 +195,25 @@ def test_a_mistake_ends_with_one_line(challenge_dir, data_dir, tmp_path):
 @pytest.mark.parametrize(("flags", "message"), [
     (["--config=configs/gz2.py:cpu", "--config.train.batch=3"], "error: the config has no key 'batch'"),
     (["--config=configs/gz2.py:tpu"], "error: The config's argument is 'tpu'; expected one of cpu, gpu."),
-    (["--config=elsewhere/gz2.py"], "elsewhere/gz2.py"),
+    (["--config=elsewhere/gz2.py"], "--config is elsewhere/gz2.py, and there is no such file. The experiments are "),
+    (["--config=configs/gz2.py:cpu", "--config.augment.size=-1"], "config.augment.size is -1; expected at least 1."),
+    (["--config=configs/gz2.py:cpu", "--workdir=/proc/x"], "--workdir is /proc/x, which cannot be written"),
 ])
 def test_mistakes_on_the_command_line(tmp_path, flags, message):
-  result = run([sys.executable, "-m", "galaxy_jax.main", f"--workdir={tmp_path}", *flags])
+  # The config's file comes before its keys; of two workdirs the last counts.
+  config, *others = flags
+  result = run([sys.executable, "-m", "galaxy_jax.main", f"--workdir={tmp_path}", config,
+                "--config.data.data_dir=/nowhere", *others])
   assert result.returncode == 1
   assert message in result.stderr
   assert "Traceback" not in result.stderr
+
+
+def test_a_workdir_belongs_to_one_process(finished, challenge_dir, data_dir):
+  with claimed(finished[0], "--workdir"):
+    result = run(command(challenge_dir, data_dir, finished[0], "--config.train.steps=40"))
+  assert result.returncode == 1
+  assert "where another process is at work" in result.stderr.splitlines()[-1]
 
 
 def test_patience_ends_a_run_early_and_for_good(challenge_dir, data_dir, tmp_path):

@@ -27,6 +27,7 @@ _STYLE = {
     "font.size": 10.0,
     "text.color": INK,
     "axes.edgecolor": NEUTRAL,
+    "axes.formatter.limits": (-9, 9),  # no factor above an axis, where it would be cut off
     "axes.labelcolor": INK,
     "axes.labelsize": 10.0,
     "axes.linewidth": 0.6,

@@ -144,3 +144,17 @@ def test_too_few_galaxies(challenge, tmp_path):
   del challenge.rows[10:]
   with KaggleFiles(challenge.pack(tmp_path)) as files, pytest.raises(DataError, match=r"9 usable .* at least 10"):
     validate(files, skip_bad=True)
+
+
+def test_answers_that_do_not_sum_to_their_parent_are_counted_in_the_log(challenge_dir, challenge, tmp_path, caplog):
+  with KaggleFiles(challenge_dir) as source:
+    validate(source)
+  assert "do not sum" not in caplog.text
+  for row in challenge.rows[1:]:
+    row[1:] = ["0"] * 37
+    row[3] = row[15] = "1"  # star or artifact, nothing odd
+  set_value(challenge, "101", 3, "0.5")
+  with KaggleFiles(challenge.pack(tmp_path / "off")) as source:
+    contents = validate(source)
+  assert "in 1 of 20 rows, that of galaxy 101 for one" in caplog.text
+  assert not contents.left_out

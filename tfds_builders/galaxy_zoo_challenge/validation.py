@@ -5,6 +5,7 @@ one error, or, where faults are to be skipped, each is listed and the galaxy lef
 """
 import csv
 import io
+import logging
 import math
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from tfds_builders.archives import Member, ReadError
 from tfds_builders.errors import DataError
 from tfds_builders.galaxy_zoo_challenge.kaggle_files import Images, KaggleFiles, Table
-from tfds_builders.gz2_tree import COLUMNS
+from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
 from tfds_builders.images import ImageError, check_jpeg
 
 ID_COLUMN = "GalaxyID"
@@ -23,6 +24,8 @@ ID_COLUMN = "GalaxyID"
 _ROUNDING = 1e-6
 #: One in ten is for validation, so fewer make no validation split.
 _FEWEST = 10
+
+_log = logging.getLogger("tfds_builders")
 
 
 class Fault(NamedTuple):
@@ -81,8 +84,27 @@ class _Faults:
   def add(self, fault: Fault) -> None:
     if not self.skip_bad:
       raise DataError(f"{fault}. Nothing was built. Mend the file or download it again, or build without such "
-                      "galaxies: --skip_bad (skip_bad=True in Python).")
+                      "galaxies: --skip_bad (skip_bad=True in Python, --config.data.skip_bad=True for "
+                      "galaxy_jax.main).")
     self.found.append(fault)
+
+
+def _warn_of_sums(votes: dict[int, np.ndarray], table: str) -> None:
+  """Says how many rows have a question whose answers do not sum to the answer that leads there.
+
+  No fault: published tables hold such rows, as where nobody answered a question that some were asked.
+  """
+  if not votes:
+    return
+  values = np.stack(list(votes.values()))
+  off = np.zeros(len(values), bool)
+  for question in QUESTIONS:
+    expected = 1.0 if question.parent is None else values[:, question.parent]
+    off |= np.abs(values[:, question.columns].sum(1) - expected) > 0.01
+  if off.any():
+    _log.warning("%s: in %d of %d rows, that of galaxy %d for one, a question's answers do not sum to the share of "
+                 "volunteers who were asked it. They are kept as they are.", table, off.sum(), len(off),
+                 list(votes)[int(np.argmax(off))])
 
 
 def validate(files: KaggleFiles, *, skip_bad: bool = False, progress: bool = False) -> Contents:
@@ -114,6 +136,7 @@ def validate(files: KaggleFiles, *, skip_bad: bool = False, progress: bool = Fal
   for galaxy_id, member in by_id.items():
     if galaxy_id not in rows:
       faults.add(Fault(images.name(member), None, galaxy_id, f"has no row in {table.label}"))
+  _warn_of_sums(votes, table.label)
   training = [Record(galaxy_id, images, by_id[galaxy_id], votes[galaxy_id])
               for galaxy_id in sorted(votes) if galaxy_id in by_id]
 
