@@ -6,7 +6,8 @@ FOLDER holds the competition's zips. Variants (configs/gz2.py:cpu): `gpu`, for o
 challenge; `cpu`, for two processor cores and a small sample. Without one, the hardware found decides.
 
 Expected: `cpu`, on 635 galaxies of a sample in the challenge's format, 159 others to test on: RMSE 0.089 in 10 minutes
-on two cores (benchmarks/sample_votes.py). `gpu` on the whole challenge was not measured here; the command above shows it.
+on two cores (benchmarks/sample_votes.py). `gpu`, on the whole challenge, was not measured; the command above would show
+it.
 """
 import ml_collections
 
