@@ -212,12 +212,13 @@ def main(_) -> int:
       config.eval[key] = tuple(map(float, FLAGS.zooms)) if key == "zooms" else FLAGS[key].value
   if FLAGS.output and not Path(FLAGS.output).absolute().parent.is_dir():
     raise ValueError(f"--output is {FLAGS.output}, but its folder does not exist.")
-  _, results = evaluate_splits(config, workdir, experiment.open_dataset(config), [FLAGS.split], FLAGS.checkpoint)
-  result = results[FLAGS.split]
+  split = FLAGS.split or config.data.eval
+  _, results = evaluate_splits(config, workdir, experiment.open_dataset(config), [split], FLAGS.checkpoint)
+  result = results[split]
   for name, value in result.metrics.items():
     print(f"{name:40s} {value:.5f}")
   if FLAGS.output:
-    part = _vote_result(FLAGS.split, result)
+    part = _vote_result(split, result)
     outputs.write_parquet(Path(FLAGS.output), outputs.vote_table(part.split, part.ids, part.predicted, part.voted))
     logger.info("Predictions are in %s.", FLAGS.output)
   return 0
@@ -225,7 +226,7 @@ def main(_) -> int:
 
 def _define_flags():
   flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main.", required=True)
-  flags.DEFINE_string("split", "validation", "The split: validation, train[:100], test, …")
+  flags.DEFINE_string("split", None, "The split: validation, train[:100], test, …; without one, the run's own.")
   flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.")
   flags.DEFINE_integer("rotations", None, "Test-time rotations instead of the run's.")
   flags.DEFINE_bool("flips", None, "Test-time flips, or not, instead of the run's.")
