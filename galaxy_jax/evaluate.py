@@ -153,7 +153,7 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
   """Evaluates a trained run and leaves its tables and its report in the workdir; returns the metrics.
 
   `command` is what the report says the run was made with.
- """
+  """
   builder = experiment.open_dataset(config)
   test = config.data.test if config.data.test and experiment.has_split(builder, config.data.test) else None
   if config.data.test and not test:
@@ -162,16 +162,17 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
                                      [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
   evaluated = results[config.data.eval]
   if jax.process_index() == 0:
+    source, count = source_record(builder), views(config)
     outputs.write_all(
         workdir, _vote_result(config.data.eval, evaluated), _vote_result(test, results[test]) if test else None,
         name=config.name, metrics=evaluated.metrics, facts=run_facts(config, trained, command),
         data={"data set": builder.info.full_name, "folder": str(builder.data_dir),
               "trained on": f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies",
               "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies",
-              "left out of the build": source_record(builder).get("left_out", 0),
-              "source fingerprint": source_record(builder).get("fingerprint", "")[:16]},
+              "left out of the build": source.get("left_out", 0),
+              "source fingerprint": source.get("fingerprint", "")[:16]},
         notes=[f"Final figures are means over {count} views of each galaxy; the learning curves see one."]
-        if (count := views(config)) > 1 else [])
+        if count > 1 else [])
   return evaluated.metrics
 
 

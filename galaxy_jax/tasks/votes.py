@@ -9,14 +9,17 @@ from galaxy_jax import augment as augmentation
 from galaxy_jax import decision_tree, losses, metrics
 from galaxy_jax.tasks.task import Task
 
-#: Losses by name: (logits, fractions, targets) → (B, 37). The second of a pair takes predicted fractions alone.
+#: Losses by name: (fractions, targets), both (B, 37) → (B, 37).
 LOSSES = {
-    "squared_error": (lambda logits, fractions, targets: losses.squared_error(fractions, targets),
-                      losses.squared_error),
-    "binary_cross_entropy": (lambda logits, fractions, targets: losses.fraction_cross_entropy(fractions, targets),
-                             losses.fraction_cross_entropy),
-    "tree_cross_entropy": (lambda logits, fractions, targets: losses.tree_cross_entropy(logits, targets),
-                           losses.tree_fraction_cross_entropy),
+    "squared_error": losses.squared_error,
+    "binary_cross_entropy": losses.fraction_cross_entropy,
+    "tree_cross_entropy": losses.tree_fraction_cross_entropy,
+}
+#: The same losses from logits, for the output layers that allow it: there nothing is clipped, and a wrong certainty
+#: still has a gradient.
+FROM_LOGITS = {
+    ("binary_cross_entropy", "sigmoid"): losses.binary_cross_entropy,
+    ("tree_cross_entropy", "tree"): losses.tree_cross_entropy,
 }
 
 
@@ -49,10 +52,7 @@ def make(*, model: Callable, output: str, loss: str, size: int, view: float, wor
     raise ValueError(f"config.loss.name 'tree_cross_entropy' goes with config.model.output 'tree', not {output!r}.")
   network = model(decision_tree.NUM_ANSWERS)
   layer = decision_tree.OUTPUT_LAYERS[output]
-  train_loss, fraction_loss = LOSSES[loss]
-  if loss == "binary_cross_entropy" and output == "sigmoid":
-    # From logits, where nothing is clipped and a wrong certainty still has a gradient.
-    train_loss = lambda logits, fractions, targets: losses.binary_cross_entropy(logits, targets)
+  fraction_loss, logit_loss = LOSSES[loss], FROM_LOGITS.get((loss, output))
   crop = view * working_size
   views = augmentation.view_matrices(crop=crop, size=size, rotations=[360 * i / rotations for i in range(rotations)],
                                      flips=(False, True) if flips else (False,), zooms=zooms)
@@ -79,14 +79,14 @@ def make(*, model: Callable, output: str, loss: str, size: int, view: float, wor
     fractions = layer(logits)
     there = losses.present(targets)
     errors = losses.masked_sum(losses.squared_error(fractions, targets), batch["mask"], there)
-    return {"loss": sums(train_loss(logits, fractions, targets), batch), "squared_error": errors}, collections
+    values = logit_loss(logits, targets) if logit_loss else fraction_loss(fractions, targets)
+    return {"loss": sums(values, batch), "squared_error": errors}, collections
 
   def predict(variables, batch):
     # Views are folded into the batch: a loop around convolutions is slow on CPU.
     images = batch["image"]
-    turned = jnp.stack([augmentation.warp(images, matrix, size) for matrix in views], axis=1)
-    turned = channels(turned).reshape(-1, *channels(turned).shape[2:])
-    logits, _ = network.apply(variables, turned, train=False)
+    turned = channels(jnp.stack([augmentation.warp(images, matrix, size) for matrix in views], axis=1))
+    logits, _ = network.apply(variables, turned.reshape(-1, *turned.shape[2:]), train=False)
     return jnp.mean(layer(logits).reshape(len(images), len(views), -1), axis=1)
 
   def vote_metrics(outputs, batch):
