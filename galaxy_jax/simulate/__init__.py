@@ -1,0 +1,14 @@
+"""Galaxies as the Sloan Digital Sky Survey sees them, and the volunteers who vote on them: keys in, arrays out.
+
+`galaxy` makes one cut-out with votes, classes and outline, `scene` a field of many; both are pure jax and run under
+jit and vmap on any device. What there is in the sky is `population`, what it looks like `light` and `profiles`, what
+the telescope makes of it `instrument`, what people make of that `volunteers`.
+"""
+from galaxy_jax.simulate.cutout import galaxy
+from galaxy_jax.simulate.labels import FIVE_CLASSES, TEN_CLASSES
+from galaxy_jax.simulate.population import KINDS, MIXES
+
+#: Changes whenever the same key means another galaxy, so that data sets and runs know what made them.
+VERSION = "1"
+
+__all__ = ["FIVE_CLASSES", "KINDS", "MIXES", "TEN_CLASSES", "VERSION", "galaxy"]

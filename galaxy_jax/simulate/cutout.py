@@ -1,0 +1,113 @@
+"""One galaxy as Galaxy Zoo shows it: the sky around it, through the instrument, with its votes, classes and outline."""
+import jax
+import jax.numpy as jnp
+
+from galaxy_jax.simulate import instrument, labels, light, population, volunteers
+from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE, NATIVE_PIXEL
+
+#: The survey's colour image: what g, r, i are multiplied by (in the proportions of its finding charts), Q, and the
+#: photo-electrons a nanomaggy gives in an exposure of 54 s.
+SCALES, SOFTENING, GAIN = (0.90, 0.66, 0.565), 1.5, (110.0, 110.0, 75.0)
+#: The isophote of outlines: r-band magnitudes per square arcsec.
+ISOPHOTE = 24.0
+
+
+def detector(size: int, width) -> tuple[int, jax.Array]:
+  """The grid that a view is first seen on: pixels a side, and arcsec per pixel.
+
+  Native pixels where the view is enlarged; where it has fewer pixels than the sky, its own. A margin lies around the
+  view, as the edges wrap, and whole JPEG blocks fill it.
+  """
+  return -(-(size + 16) // 16) * 16, jnp.maximum(NATIVE_PIXEL, width / size)
+
+
+def view_width(g: dict, crop: int) -> jax.Array:
+  """Arcsec that the central `crop` of the 424 pixels show; 0 counts as all."""
+  return (crop or CUTOUT_PIXELS) * CUTOUT_SCALE * g["petrosian_radius"]
+
+
+def _seen(g, sky, pitch):
+  fwhm = g["seeing"] * jnp.asarray(instrument.SEEING_RATIO)
+  return instrument.see(sky, pitch, fwhm, g["band_shift"])
+
+
+def parts(g: dict, *, size: int, crop: int = CUTOUT_PIXELS):
+  """The noiseless light on the detector: of the galaxy and of its surroundings.
+
+  Args:
+    g: parameters, from `population.draw`.
+    size: pixels of the view that follows.
+    crop: as `galaxy`.
+
+  Returns:
+    Two (3, M, M) arrays, g, r, i, in nanomaggies per native pixel, seeing included, and the pitch, arcsec.
+  """
+  pixels, pitch = detector(size, view_width(g, crop))
+  x, y = light.grid(pixels, pitch)
+  own = light.target(g, x, y, pitch) + light.knots(g, x, y)
+  others = light.surroundings(g, x, y, pitch)
+  unit = NATIVE_PIXEL**2
+  return _seen(g, own * unit, pitch), _seen(g, others * unit, pitch), pitch
+
+
+def photograph(key, g: dict, sky, pitch, *, size: int, crop: int, quality: int) -> jax.Array:
+  """Noise, colour stretch, JPEG tile and cut-out of what the detector sees: (3, M, M) → (size, size, 3) uint8."""
+  binning = pitch / NATIVE_PIXEL
+  noisy = instrument.expose(key, sky + g["sky_offset"][:, None, None], g["sky_noise"], jnp.asarray(GAIN), binning)
+  rows = jnp.arange(sky.shape[-1])
+  column = (rows == jnp.round((sky.shape[-1] - 1) / 2 + g["column_offset"] / pitch)) * g["column_strength"]
+  noisy += g["column_band"][:, None, None] * column / binning
+  picture = instrument.colours(noisy, g["sky_noise"], binning, jnp.asarray(SCALES), SOFTENING)
+  picture = jnp.where(binning < 1.5, instrument.jpeg(picture, g["tile_quality"]), picture)
+  picture = instrument.resample(picture, pitch, size, view_width(g, crop) / size)
+  if quality:
+    side = -(-size // 16) * 16
+    padded = jnp.pad(picture, ((0, 0), (0, side - size), (0, side - size)), mode="edge")
+    picture = instrument.jpeg(jnp.clip(padded, 0.0, 255.0), quality)[:, :size, :size]
+  return jnp.round(jnp.clip(picture, 0.0, 255.0)).astype(jnp.uint8).transpose(1, 2, 0)
+
+
+def galaxy(key: jax.Array, *, size: int, crop: int = CUTOUT_PIXELS, mix: str = "natural", quality: int = 0) -> dict:
+  """Simulates one galaxy, its image and what volunteers say of it; pure, so jit, vmap and shard it at will.
+
+  Args:
+    key: a typed PRNG key; the same key gives the same galaxy at any size and crop.
+    size: pixels of the image's side.
+    crop: how many of the cut-out's 424 pixels, about the centre, the image shows; 0 counts as all.
+    mix: the population, a name in MIXES.
+    quality: JPEG coding of the result, 1 … 100; 0: none.
+
+  Returns:
+    image: (size, size, 3) uint8.
+    vote_fractions: (37,) float32, cumulative, columns as `tfds_builders.gz2_tree.COLUMNS`.
+    vote_counts: (37,) int32.
+    five_class, ten_class: () int32, by number in FIVE_CLASSES and TEN_CLASSES, -1 for none.
+    kind: () int32, index into KINDS.
+    mask: (size, size) bool, the galaxy inside the isophote of 24 mag per square arcsec in r; a merger's partner
+      belongs to it.
+    box: (4,) float32 y0, x0, y1, x1 around the mask, pixels, ends exclusive.
+
+  Raises:
+    ValueError: an unknown mix, or sizes that make no image.
+  """
+  _check(size, crop, mix, quality)
+  for_galaxy, for_crowd, for_votes, for_noise = jax.random.split(key, 4)
+  g = population.draw(for_galaxy, population.MIXES[mix])
+  own, others, pitch = parts(g, size=size, crop=crop)
+  image = photograph(for_noise, g, own + others, pitch, size=size, crop=crop, quality=quality)
+  counts = volunteers.vote(for_votes, volunteers.answer_probabilities(for_crowd, g))
+  fractions = counts / jnp.maximum(jnp.sum(counts[:3]), 1)
+  level = 10 ** (0.4 * (22.5 - ISOPHOTE)) * NATIVE_PIXEL**2
+  red = instrument.resample(own[1:2], pitch, size, view_width(g, crop) / size)[0]
+  mask = labels.outline(red, level)
+  return {"image": image, "vote_fractions": fractions.astype(jnp.float32), "vote_counts": counts,
+          "five_class": labels.five_class(fractions), "ten_class": labels.ten_class(fractions), "kind": g["kind"],
+          "mask": mask, "box": labels.bounding_box(mask)}
+
+
+def _check(size, crop, mix, quality):
+  if mix not in population.MIXES:
+    raise ValueError(f"the mix is {mix!r}; expected one of {', '.join(population.MIXES)}")
+  if size < 8 or not 0 <= crop <= CUTOUT_PIXELS or not 0 <= quality <= 100:
+    raise ValueError(f"expected a size of at least 8, a crop of 0 to {CUTOUT_PIXELS} and a quality of 0 to 100; got "
+                     f"size {size}, crop {crop}, quality {quality}")
