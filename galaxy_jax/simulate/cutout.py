@@ -7,7 +7,7 @@ from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE, NATIVE_P
 
 #: The survey's colour image: what g, r, i are multiplied by (in the proportions of its finding charts), Q, and the
 #: photo-electrons a nanomaggy gives in an exposure of 54 s.
-SCALES, SOFTENING, GAIN = (0.90, 0.66, 0.565), 1.5, (110.0, 110.0, 75.0)
+SCALES, SOFTENING, GAIN = (5.6, 3.3, 3.02), 2.5, (800.0, 980.0, 650.0)
 #: The isophote of outlines: r-band magnitudes per square arcsec.
 ISOPHOTE = 24.0
 
@@ -58,12 +58,12 @@ def photograph(key, g: dict, sky, pitch, *, size: int, crop: int, quality: int) 
   column = (rows == jnp.round((sky.shape[-1] - 1) / 2 + g["column_offset"] / pitch)) * g["column_strength"]
   noisy += g["column_band"][:, None, None] * column / binning
   picture = instrument.colours(noisy, g["sky_noise"], binning, jnp.asarray(SCALES), SOFTENING)
-  picture = jnp.where(binning < 1.5, instrument.jpeg(picture, g["tile_quality"]), picture)
-  picture = instrument.resample(picture, pitch, size, view_width(g, crop) / size)
+  picture = jnp.where(binning < 1.5, instrument.jpeg(picture, g["tile_quality"], 38.0), picture)
+  picture = instrument.resample(picture, pitch, size, view_width(g, crop) / size, 0.6 * jnp.clip(2.0 - binning, 0.0, 1.0))
   if quality:
     side = -(-size // 16) * 16
     padded = jnp.pad(picture, ((0, 0), (0, side - size), (0, side - size)), mode="edge")
-    picture = instrument.jpeg(jnp.clip(padded, 0.0, 255.0), quality)[:, :size, :size]
+    picture = instrument.jpeg(jnp.clip(padded, 0.0, 255.0), quality, quality)[:, :size, :size]
   return jnp.round(jnp.clip(picture, 0.0, 255.0)).astype(jnp.uint8).transpose(1, 2, 0)
 
 
@@ -98,7 +98,7 @@ def galaxy(key: jax.Array, *, size: int, crop: int = CUTOUT_PIXELS, mix: str = "
   counts = volunteers.vote(for_votes, volunteers.answer_probabilities(for_crowd, g))
   fractions = counts / jnp.maximum(jnp.sum(counts[:3]), 1)
   level = 10 ** (0.4 * (22.5 - ISOPHOTE)) * NATIVE_PIXEL**2
-  red = instrument.resample(own[1:2], pitch, size, view_width(g, crop) / size)[0]
+  red = instrument.resample(own[1:2], pitch, size, view_width(g, crop) / size, 0.0)[0]
   mask = labels.outline(red, level)
   return {"image": image, "vote_fractions": fractions.astype(jnp.float32), "vote_counts": counts,
           "five_class": labels.five_class(fractions), "ten_class": labels.ten_class(fractions), "kind": g["kind"],

@@ -93,13 +93,22 @@ def colours(light, sky_noise, binning, scales, softening):
   return 255.0 * stretched / jnp.maximum(jnp.max(stretched, axis=0), 1.0)
 
 
-def resample(image, pitch, out_size, out_pitch):
-  """Cubic interpolation (Keys 1981, a = -0.5) of (3, M, M) to (3, out_size, out_size) about the common centre."""
+def resample(image, pitch, out_size, out_pitch, smooth):
+  """(C, M, M) to (C, out_size, out_size) about the common centre, by a separable cubic kernel.
+
+  Args:
+    image: on the grid.
+    pitch: arcsec per pixel of the grid.
+    out_size, out_pitch: pixels of the result's side, and arcsec per pixel of it.
+    smooth: 1: a cubic B-spline, which softens; 0: Keys' interpolation (1981, a = -0.5); between: a mixture.
+  """
   size = image.shape[-1]
   place = (jnp.arange(out_size) - (out_size - 1) / 2.0) * out_pitch / pitch + (size - 1) / 2.0
   t = jnp.abs(place[:, None] - jnp.arange(size)[None, :])
-  weights = jnp.where(t < 1.0, (1.5 * t - 2.5) * t * t + 1.0, jnp.where(t < 2.0, ((-0.5 * t + 2.5) * t - 4.0) * t + 2.0,
-                                                                        0.0))
+  near, far = t < 1.0, t < 2.0
+  keys = jnp.where(near, (1.5 * t - 2.5) * t * t + 1.0, jnp.where(far, ((-0.5 * t + 2.5) * t - 4.0) * t + 2.0, 0.0))
+  spline = jnp.where(near, (0.5 * t - 1.0) * t * t + 2.0 / 3.0, jnp.where(far, (2.0 - t) ** 3 / 6.0, 0.0))
+  weights = smooth * spline + (1.0 - smooth) * keys
   return jnp.einsum("yi,cij,xj->cyx", weights, image, weights, optimize=[(0, 1), (0, 1)])
 
 
@@ -126,17 +135,20 @@ def _quantised(channel, table):
                     optimize=[(0, 1), (0, 1)]).reshape(size, size)
 
 
-def jpeg(image, quality):
+def jpeg(image, quality, chroma_quality):
   """What JPEG coding leaves of an image: (3, M, M) red, green, blue, 0 … 255; M a multiple of 16.
 
   Annex K's tables scaled as in the Independent JPEG Group's coder, chroma at half the resolution.
 
   Args:
     image: its values are not rounded before.
-    quality: 1 … 100, a traced number or a plain one.
+    quality, chroma_quality: of luminance and of colour, 1 … 100, traced numbers or plain ones.
   """
-  scale = jnp.where(quality < 50, 5000.0 / quality, 200.0 - 2.0 * quality)
-  tables = [jnp.clip(jnp.floor((table * scale + 50.0) / 100.0), 1.0, 255.0) for table in (_LUMINANCE, _CHROMINANCE)]
+  def steps(table, quality):
+    scale = jnp.where(quality < 50, 5000.0 / quality, 200.0 - 2.0 * quality)
+    return jnp.clip(jnp.floor((table * scale + 50.0) / 100.0), 1.0, 255.0)
+
+  tables = steps(_LUMINANCE, quality), steps(_CHROMINANCE, chroma_quality)
   size = image.shape[-1]
   luminance, *chroma = jnp.einsum("dc,cij->dij", _TO_YCC, image)
   channels = [_quantised(luminance - 128.0, tables[0]) + 128.0]

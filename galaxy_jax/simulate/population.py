@@ -30,7 +30,7 @@ KINDS = ("elliptical", "lenticular", "spiral", "edge_on", "irregular", "disturbe
 #: Populations by name: the weight of each kind.
 MIXES = {
     "natural": (0.32, 0.17, 0.33, 0.08, 0.02, 0.02, 0.03, 0.02, 0.002, 0.005),
-    "balanced": (0.25, 0.16, 0.17, 0.17, 0.025, 0.02, 0.19, 0.01, 0.004, 0.005),
+    "balanced": (0.23, 0.12, 0.16, 0.27, 0.025, 0.01, 0.17, 0.008, 0.004, 0.003),
 }
 
 KNOTS, COMPANIONS, FIELD_OBJECTS = 20, 3, 24
@@ -70,10 +70,10 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
 
   # Brightness and size
   faintest = 17.05
-  g["magnitude"] = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.5, 12.5)
+  g["magnitude"] = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.55, 13.0)
   g["redshift"] = jnp.clip(d.lognormal(0.075, 0.22) * 10 ** (0.1 * (g["magnitude"] - 16.5)), 0.004, 0.25)
   surface = _by_kind(kind, 20.55, elliptical=20.35, spiral=20.9, irregular=21.6, edge_on=20.7, ring=21.0)
-  surface = d.normal(surface, 0.55)
+  surface = d.normal(surface + 0.25 * (g["magnitude"] - 16.4), 0.48)
   half_light = 10 ** (0.2 * (surface - g["magnitude"])) / math.sqrt(2 * math.pi)
   # r90 of at least 3″: a smaller galaxy is not in the sample; it is drawn as one just above.
   half_light = jnp.where(half_light < 1.3, 1.3 + 0.35 * d.uniform(), half_light)
@@ -118,16 +118,16 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
 
   # Colours: a red and a blue sequence, reddened by redshift
   z = g["redshift"]
-  old = d.normal(0.76, 0.035) + 1.6 * z
-  young = jnp.where(late, d.normal(_by_kind(kind, 0.5, irregular=0.33), 0.09), d.normal(0.68, 0.07)) + 0.9 * z
+  old = d.normal(0.82, 0.035) + 1.6 * z
+  young = jnp.where(late, d.normal(_by_kind(kind, 0.43, irregular=0.3), 0.09), d.normal(0.64, 0.07)) + 0.7 * z
   g["bulge_g_r"], g["disc_g_r"] = old + 0.0 * z, young
-  g["bulge_r_i"], g["disc_r_i"] = 0.38 + 0.45 * (old - 0.76), 0.22 + 0.55 * (young - 0.45)
+  g["bulge_r_i"], g["disc_r_i"] = 0.38 + 0.45 * (old - 0.82), 0.24 + 0.4 * (young - 0.45)
   g["arm_bluer"] = jnp.where(late, d.uniform(0.05, 0.3), 0.0)
 
   # Spiral arms
   spiral = _is(kind, SPIRAL) | (_is(kind, DISTURBED, MERGER, RING) & late & d.chance(0.5))
-  g["arm_number"] = jnp.stack([1, 2, 3, 4, 5])[d.choice([0.05, 0.62, 0.17, 0.08, 0.08])] * 1.0
-  pitch = jnp.clip(d.normal(20.0, 7.0), 6.0, 42.0)
+  g["arm_number"] = jnp.stack([1, 2, 3, 4, 5])[d.choice([0.05, 0.68, 0.14, 0.07, 0.06])] * 1.0
+  pitch = jnp.clip(d.normal(18.5, 7.0), 6.0, 42.0)
   g["pitch"] = jnp.deg2rad(pitch)
   g["arm_strength"] = jnp.where(spiral, d.uniform(0.15, 1.0), 0.0)
   g["arm_sharpness"] = d.uniform(0.8, 3.5)
@@ -143,7 +143,7 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
   g["lopsided_phase"] = d.uniform(0, 2 * math.pi)
 
   # Bar and ring
-  barred = has_disc & ~_is(kind, EDGE_ON, IRREGULAR) & d.chance(0.38)
+  barred = has_disc & ~_is(kind, EDGE_ON, IRREGULAR) & d.chance(jnp.where(late, 0.4, 0.22))
   g["bar_fraction"] = jnp.where(barred, d.uniform(0.08, 0.32), 0.0)
   g["bar_length"] = jnp.clip(d.lognormal(1.25, 0.12), 0.6, 2.2) * scale
   g["bar_width"] = g["bar_length"] * d.uniform(0.18, 0.36)
@@ -204,7 +204,7 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
   g["petrosian_radius"] = _petrosian_radius(g)
   g |= _neighbours(d, g)
   g |= _artifacts(d, kind, g)
-  g |= _observation(d)
+  g |= _observation(d, g)
   return g
 
 
@@ -222,7 +222,7 @@ def _petrosian_radius(g):
   reach = g["partner_separation"] + g["partner_radius"]
   together = jnp.clip(g["partner_flux"] / g["flux"], 0.0, 1.0) * (g["partner_separation"] < 1.3 * r90)
   r90 = jnp.where(g["partner_flux"] > 0, r90 + 0.7 * together * jnp.maximum(reach - r90, 0.0), r90)
-  return jnp.maximum(r90, 3.0)
+  return jnp.maximum(0.84 * r90, 3.0)
 
 
 def _brightest(d, *, area, density, reference, slope, count):
@@ -238,8 +238,8 @@ def _neighbours(d, g):
   out = {}
   stars = FIELD_OBJECTS // 2
   crowding = d.lognormal(1.0, 0.25)
-  star = _brightest(d, area=area, density=0.85 * crowding, reference=20.0, slope=0.18, count=stars)
-  galaxy = _brightest(d, area=area, density=0.9 * d.lognormal(1.0, 0.25), reference=20.5, slope=0.42,
+  star = _brightest(d, area=area, density=0.6 * crowding, reference=20.0, slope=0.18, count=stars)
+  galaxy = _brightest(d, area=area, density=0.55 * d.lognormal(1.0, 0.25), reference=20.5, slope=0.42,
                       count=FIELD_OBJECTS - stars)
   magnitude = jnp.concatenate([jnp.maximum(star, 13.0), jnp.maximum(galaxy, 17.5)])
   out["field_flux"] = 10 ** (0.4 * (22.5 - jnp.minimum(magnitude, 26.0)))
@@ -255,7 +255,7 @@ def _neighbours(d, g):
   out["field_size"] = jnp.concatenate([jnp.zeros(stars), 0.35 + 0.9 * faintness * d.uniform(0.4, 1.3,
                                                                                            FIELD_OBJECTS - stars)])
   # Larger ones, with a shape of their own
-  near = _brightest(d, area=area, density=0.16 * d.lognormal(1.0, 0.3), reference=18.5, slope=0.5, count=COMPANIONS)
+  near = _brightest(d, area=area, density=0.1 * d.lognormal(1.0, 0.3), reference=18.5, slope=0.5, count=COMPANIONS)
   near = jnp.maximum(near, g["magnitude"] - 0.5)
   out["companion_flux"] = 10 ** (0.4 * (22.5 - near))
   out["companion_x"], out["companion_y"] = d.uniform(-0.55, 0.55, COMPANIONS) * width, d.uniform(
@@ -286,13 +286,14 @@ def _artifacts(d, kind, g):
   return out
 
 
-def _observation(d):
+def _observation(d, g):
   """Seeing, sky and registration of the frame that holds the galaxy."""
   return {
       "seeing": jnp.clip(d.lognormal(1.32, 0.045), 0.9, 2.0),
-      "sky_noise": jnp.array([0.021, 0.028, 0.046]) * d.lognormal(1.0, 0.05) * d.lognormal(1.0, 0.03, 3),
-      "sky_offset": jnp.array([0.021, 0.028, 0.046]) * d.normal(0.0, 0.35, 3),
+      "sky_noise": 1.3 * jnp.array([0.021, 0.028, 0.046]) * d.lognormal(1.0, 0.06) * d.lognormal(1.0, 0.03, 3),
+      "sky_offset": 1.3 * jnp.array([0.021, 0.028, 0.046]) * (jnp.array([-1.15, -0.95, -0.95]) + d.normal(0.0, 0.06, 3)
+                                                                + d.normal(0.0, 0.08)),
       "band_shift": jnp.clip(d.normal(0.0, 0.11, 6).reshape(3, 2), -0.5, 0.5) * jnp.array([[1.0], [0.0], [1.0]]),
-      "centre": d.normal(0.0, 0.25, 2),
-      "tile_quality": d.uniform(70.0, 92.0),
+      "centre": d.normal(1.5, 1.3, 2) * CUTOUT_SCALE * g["petrosian_radius"],
+      "tile_quality": d.uniform(82.0, 92.0),
   }

@@ -51,9 +51,8 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   spacing = 2 * math.pi * h * jnp.tan(g["pitch"]) / g["arm_number"]
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
-  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 0.6 * spacing, 0.5, 6.0)
-  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), 1.0 * g["bar_length"], 1.0,
-                  12.0)
+  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 0.6 * spacing, 0.5, 4.0)
+  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 35.0)
   v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0)
   v["knots"] = seen(g["knot_fraction"] * 2.0, 0.35 * h, 0.5, 8.0)
   v["disc"] = seen(disc, 0.5 * h, 0.6, 30.0)
@@ -75,7 +74,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   blur = (0.5 * seeing / 1.2) ** 2
   v["axis_ratio"] = jnp.sqrt((true_ratio**2 * radius**2 + blur) / (radius**2 + blur))
   # Of an edge-on disc, that it is thin is what shows.
-  v["edge_on"] = g["has_disc"] * jax.nn.sigmoid((0.36 - q) / 0.045) * seen(1.0, 0.6 * h, 1.0, 40.0)
+  v["edge_on"] = g["has_disc"] * jax.nn.sigmoid((0.36 - q) / 0.045) * seen(1.0, 0.6 * h, 1.0, 70.0)
   return v
 
 
@@ -104,7 +103,7 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
     return 1.0 - unseen
 
   q = v["axis_ratio"]
-  featured = either((0.97, v["arms"]), (0.8, v["bar"]), (0.85, v["ring"]), (0.6, v["knots"]), (0.12, v["disc"]),
+  featured = either((0.97, v["arms"]), (0.6, v["bar"]), (0.85, v["ring"]), (0.6, v["knots"]), (0.06, v["disc"]),
                     (0.8, v["edge_on"]), (0.75, v["dust"]), (0.35, v["tail"]), (0.12, v["partner"]), (0.2, v["arc"]),
                     (0.5, v["lopsided"]))
   bad = either((0.9, v["star"]), (0.75, v["trail"]), (0.75, v["column"]))
@@ -115,11 +114,11 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
   seen_edge_on = jax.nn.sigmoid((0.345 - jnp.where(g["has_disc"] > 0, jnp.minimum(q, g["disc_axis_ratio"] + 0.04), q))
                                 / 0.045)
   edge_on = 0.015 + 0.965 * seen_edge_on
-  bar = 0.07 + 0.88 * v["bar"]
+  bar = 0.06 + 0.89 * v["bar"]
   spiral = 0.16 + 0.81 * v["arms"]
 
   bulge = jnp.log(g["bulge_fraction"] + 0.25 * g["bar_fraction"] + 1e-3)
-  prominence = _ordered(bulge, [math.log(0.045), math.log(0.22), math.log(0.62)], 2.0)
+  prominence = _ordered(bulge, [math.log(0.03), math.log(0.23), math.log(0.95)], 2.2)
 
   odd_parts = {"ring": 0.75 * v["ring"], "lens": 0.8 * v["arc"], "disturbed": 0.55 * v["tail"] + 0.3 * v["lopsided"],
                "irregular": jnp.where(g["kind"] == population.IRREGULAR, 0.6, 0.25) * either((1.0, v["lopsided"]),
@@ -131,16 +130,16 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
           "dust": 0.006}
   odd_feature = [odd_parts.get(name, 0.12 * (1 - odd_seen)) + base[name] for name in base]
 
-  rounded = _ordered(-q, [-0.83, -0.43], 14.0)
+  rounded = _ordered(-q, [-0.82, -0.49], 20.0)
   boxy = g["bulge_boxy"] * v["detail"]
-  has_bulge = jax.nn.sigmoid((jnp.log(g["bulge_fraction"] + 1e-3) - math.log(0.07)) * 1.6) * (0.3 + 0.7 * v["detail"]
-                                                                                            ) + 0.1 * (1 - v["detail"])
+  has_bulge = jax.nn.sigmoid((jnp.log(g["bulge_fraction"] + 1e-3) - math.log(0.05)) * 1.6) * (0.4 + 0.6 * v["detail"]
+                                                                                            ) + 0.25 * (1 - v["detail"])
   bulge_shape = [has_bulge * (0.9 - 0.75 * boxy), has_bulge * (0.1 + 0.75 * boxy), 1.0 - has_bulge]
   winding = _ordered(jnp.rad2deg(g["pitch"]), [15.0, 25.0], 0.15 + 0.3 * v["arms"])
   clear = v["arms"] * (1.0 - 0.7 * jnp.clip(g["flocculence"] / 0.8, 0.0, 1.0) * (1.0 - 0.5 * v["detail"]))
   number = jnp.arange(1, 6)
   guess = jnp.exp(-1.3 * jnp.abs(number - g["arm_number"])) + jnp.array([0.1, 0.45, 0.15, 0.05, 0.06]) * (1.0 - clear)
-  guess = guess / jnp.sum(guess) * (0.25 + 0.72 * clear)
+  guess = guess / jnp.sum(guess) * (0.5 + 0.47 * clear)
   arms_number = [*guess, 1.0 - jnp.sum(guess)]
 
   p = jnp.stack([jnp.asarray(x, jnp.float32) for x in (
