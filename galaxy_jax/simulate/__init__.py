@@ -5,10 +5,12 @@ jit and vmap on any device. What there is in the sky is `population`, what it lo
 the telescope makes of it `instrument`, what people make of that `volunteers`.
 """
 from galaxy_jax.simulate.cutout import galaxy
-from galaxy_jax.simulate.labels import FIVE_CLASSES, TEN_CLASSES
-from galaxy_jax.simulate.population import KINDS, MIXES
+from galaxy_jax.simulate.field import scene
+from galaxy_jax.simulate.population import MIXES
+from tfds_builders.class_lists import FIVE_CLASSES, SCENE_CLASSES, TEN_CLASSES
+from tfds_builders.class_lists import SIMULATED_KINDS as KINDS
 
 #: Changes whenever the same key means another galaxy, so that data sets and runs know what made them.
 VERSION = "1"
 
-__all__ = ["FIVE_CLASSES", "KINDS", "MIXES", "TEN_CLASSES", "VERSION", "galaxy"]
+__all__ = ["FIVE_CLASSES", "KINDS", "MIXES", "SCENE_CLASSES", "TEN_CLASSES", "VERSION", "galaxy", "scene"]

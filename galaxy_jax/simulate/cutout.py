@@ -7,9 +7,15 @@ from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE, NATIVE_P
 
 #: The survey's colour image: what g, r, i are multiplied by (in the proportions of its finding charts), Q, and the
 #: photo-electrons a nanomaggy gives in an exposure of 54 s.
-SCALES, SOFTENING, GAIN = (5.6, 3.3, 3.02), 2.5, (800.0, 980.0, 650.0)
+SCALES, SOFTENING, GAIN = (5.1, 3.4, 3.05), 2.55, (800.0, 980.0, 650.0)
+#: How soft the enlargement is (see instrument.resample), and how coarsely tiles code colour.
+SMOOTH, TILE_CHROMA_QUALITY = 0.55, 52.0
+#: Counts that the published images lack in red, green and blue.
+BLACK = (0.0, -0.3, 1.2)
 #: The isophote of outlines: r-band magnitudes per square arcsec.
 ISOPHOTE = 24.0
+#: The same in nanomaggies per native pixel.
+ISOPHOTE_FLUX = 10 ** (0.4 * (22.5 - ISOPHOTE)) * NATIVE_PIXEL**2
 
 
 def detector(size: int, width) -> tuple[int, jax.Array]:
@@ -53,14 +59,38 @@ def parts(g: dict, *, size: int, crop: int = CUTOUT_PIXELS):
 def photograph(key, g: dict, sky, pitch, *, size: int, crop: int, quality: int) -> jax.Array:
   """Noise, colour stretch, JPEG tile and cut-out of what the detector sees: (3, M, M) → (size, size, 3) uint8."""
   binning = pitch / NATIVE_PIXEL
-  noisy = instrument.expose(key, sky + g["sky_offset"][:, None, None], g["sky_noise"], jnp.asarray(GAIN), binning)
-  rows = jnp.arange(sky.shape[-1])
-  column = (rows == jnp.round((sky.shape[-1] - 1) / 2 + g["column_offset"] / pitch)) * g["column_strength"]
-  noisy += g["column_band"][:, None, None] * column / binning
-  picture = instrument.colours(noisy, g["sky_noise"], binning, jnp.asarray(SCALES), SOFTENING)
-  picture = jnp.where(binning < 1.5, instrument.jpeg(picture, g["tile_quality"], 38.0), picture)
-  picture = instrument.resample(picture, pitch, size, view_width(g, crop) / size, 0.6 * jnp.clip(2.0 - binning, 0.0, 1.0))
+  columns = jnp.arange(sky.shape[-1])
+  bad = (columns == jnp.round((sky.shape[-1] - 1) / 2 + g["column_offset"] / pitch)) * g["column_strength"] / binning
+  picture = develop(key, sky + g["column_band"][:, None, None] * bad, g, binning)
+  # Only where the service enlarges the sky does it soften it.
+  smooth = SMOOTH * jnp.clip(2.0 - binning, 0.0, 1.0)
+  return finish(instrument.resample(picture, pitch, size, view_width(g, crop) / size, smooth), quality)
+
+
+def develop(key, sky, frame: dict, binning) -> jax.Array:
+  """What the survey's colour tile shows of a sky: noise, stretch and JPEG coding.
+
+  Args:
+    key: of the noise.
+    sky: (3, M, M) nanomaggies per native pixel, seeing included; M a multiple of 16.
+    frame: parameters, from `population.frame`.
+    binning: how many native pixels wide a pixel of the grid is, at least 1.
+
+  Returns:
+    (3, M, M) red, green, blue, about 0 … 255.
+  """
+  level = frame["sky_offset"][:, None, None]
+  noisy = instrument.expose(key, sky + level, frame["sky_noise"], jnp.asarray(GAIN), binning)
+  picture = instrument.colours(noisy, frame["sky_noise"], binning, jnp.asarray(SCALES), SOFTENING)
+  # Tiles are coded at native pixels: coarser ones average the coder's marks away.
+  picture = jnp.where(binning < 1.5, instrument.jpeg(picture, frame["tile_quality"], TILE_CHROMA_QUALITY), picture)
+  return picture - jnp.asarray(BLACK)[:, None, None]
+
+
+def finish(picture, quality: int) -> jax.Array:
+  """(3, S, S) counts to (S, S, 3) uint8, through a JPEG coder of that quality where it is not 0."""
   if quality:
+    size = picture.shape[-1]
     side = -(-size // 16) * 16
     padded = jnp.pad(picture, ((0, 0), (0, side - size), (0, side - size)), mode="edge")
     picture = instrument.jpeg(jnp.clip(padded, 0.0, 255.0), quality, quality)[:, :size, :size]
@@ -97,9 +127,8 @@ def galaxy(key: jax.Array, *, size: int, crop: int = CUTOUT_PIXELS, mix: str = "
   image = photograph(for_noise, g, own + others, pitch, size=size, crop=crop, quality=quality)
   counts = volunteers.vote(for_votes, volunteers.answer_probabilities(for_crowd, g))
   fractions = counts / jnp.maximum(jnp.sum(counts[:3]), 1)
-  level = 10 ** (0.4 * (22.5 - ISOPHOTE)) * NATIVE_PIXEL**2
   red = instrument.resample(own[1:2], pitch, size, view_width(g, crop) / size, 0.0)[0]
-  mask = labels.outline(red, level)
+  mask = labels.outline(red, ISOPHOTE_FLUX)
   return {"image": image, "vote_fractions": fractions.astype(jnp.float32), "vote_counts": counts,
           "five_class": labels.five_class(fractions), "ten_class": labels.ten_class(fractions), "kind": g["kind"],
           "mask": mask, "box": labels.bounding_box(mask)}

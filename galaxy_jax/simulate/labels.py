@@ -7,13 +7,6 @@ import jax.numpy as jnp
 
 from galaxy_jax import decision_tree
 
-#: Zhu et al.'s classes, by number.
-FIVE_CLASSES = ("completely_round_smooth", "in_between_smooth", "cigar_shaped_smooth", "edge_on", "spiral")
-#: Galaxy10 DECaLS's classes, by number.
-TEN_CLASSES = ("disturbed", "merging", "round_smooth", "in_between_round_smooth", "cigar_shaped_smooth",
-               "barred_spiral", "unbarred_tight_spiral", "unbarred_loose_spiral", "edge_on_without_bulge",
-               "edge_on_with_bulge")
-
 
 def five_class(fractions):
   """Zhu et al.'s class of cumulative vote fractions: (..., 37) → (...) int32, -1 where none applies.

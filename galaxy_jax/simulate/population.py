@@ -20,12 +20,13 @@ import math
 import jax
 import jax.numpy as jnp
 
+from galaxy_jax.simulate import profiles
 from galaxy_jax.simulate.draws import Draws
 from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE
+from tfds_builders.class_lists import SIMULATED_KINDS
 
-KINDS = ("elliptical", "lenticular", "spiral", "edge_on", "irregular", "disturbed", "merger", "ring", "lens",
-         "artifact")
-(ELLIPTICAL, LENTICULAR, SPIRAL, EDGE_ON, IRREGULAR, DISTURBED, MERGER, RING, LENS, ARTIFACT) = range(len(KINDS))
+(ELLIPTICAL, LENTICULAR, SPIRAL, EDGE_ON, IRREGULAR, DISTURBED, MERGER, RING, LENS,
+ ARTIFACT) = range(len(SIMULATED_KINDS))
 
 #: Populations by name: the weight of each kind.
 MIXES = {
@@ -33,6 +34,8 @@ MIXES = {
     "balanced": (0.23, 0.12, 0.16, 0.27, 0.025, 0.01, 0.17, 0.008, 0.004, 0.003),
 }
 
+#: Of g, r, i on a native pixel, nanomaggies.
+SKY_NOISE = jnp.array([0.0195, 0.029, 0.038])
 KNOTS, COMPANIONS, FIELD_OBJECTS = 20, 3, 24
 
 _ARCMIN2 = 3600.0
@@ -40,7 +43,7 @@ _ARCMIN2 = 3600.0
 
 def _by_kind(kind, default, **values):
   """The value of the galaxy's kind: those named, else the default."""
-  table = [values.get(name, default) for name in KINDS]
+  table = [values.get(name, default) for name in SIMULATED_KINDS]
   return jnp.stack([jnp.asarray(value, jnp.float32) for value in table])[kind]
 
 
@@ -48,15 +51,18 @@ def _is(kind, *kinds):
   return jnp.any(jnp.stack([kind == k for k in kinds]), axis=0)
 
 
-def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
+def draw(key: jax.Array, weights, *, faintest: float = 17.05, smallest: float = 1.75,
+         largest: float = 40.0) -> dict[str, jax.Array]:
   """One galaxy with all that lies around it on the sky.
 
   Args:
     key: a typed key.
-    weights: of the KINDS, as in MIXES.
+    weights: of the SIMULATED_KINDS, as in MIXES.
+    faintest: magnitude in r.
+    smallest, largest: half-light radii, arcsec. Smaller ones are not in the sample: they are drawn just above.
 
   Returns:
-    The parameters, float32; `kind` is an index into KINDS.
+    The parameters, float32; `kind` is an index into SIMULATED_KINDS.
   """
   d = Draws(key, uniforms=400, normals=200)
   kind = d.choice(weights)
@@ -69,15 +75,13 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
   g["has_disc"], g["late"] = has_disc * 1.0, late * 1.0
 
   # Brightness and size
-  faintest = 17.05
   g["magnitude"] = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.55, 13.0)
   g["redshift"] = jnp.clip(d.lognormal(0.075, 0.22) * 10 ** (0.1 * (g["magnitude"] - 16.5)), 0.004, 0.25)
   surface = _by_kind(kind, 20.55, elliptical=20.35, spiral=20.9, irregular=21.6, edge_on=20.7, ring=21.0)
-  surface = d.normal(surface + 0.25 * (g["magnitude"] - 16.4), 0.48)
+  surface = d.normal(surface + 0.25 * (g["magnitude"] - 16.4), 0.5)
   half_light = 10 ** (0.2 * (surface - g["magnitude"])) / math.sqrt(2 * math.pi)
-  # r90 of at least 3″: a smaller galaxy is not in the sample; it is drawn as one just above.
-  half_light = jnp.where(half_light < 1.3, 1.3 + 0.35 * d.uniform(), half_light)
-  g["half_light_radius"] = jnp.clip(half_light, 1.2, 40.0)
+  half_light = jnp.where(half_light < smallest, smallest * (1.0 + 0.27 * d.uniform()), half_light)
+  g["half_light_radius"] = jnp.minimum(half_light, largest)
   flux = 10 ** (0.4 * (22.5 - g["magnitude"]))
   g["flux"] = flux
 
@@ -96,12 +100,12 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
 
   # Bulge and disc
   fraction = jnp.clip(d.lognormal(_by_kind(kind, 0.3, lenticular=0.42, spiral=0.14, edge_on=0.2, irregular=0.02,
-                                           ring=0.25), 0.28), 0.0, 0.85)
+                                           ring=0.25), 0.38), 0.0, 0.85)
   bulgeless = (_is(kind, SPIRAL, EDGE_ON) & d.chance(0.22)) | _is(kind, IRREGULAR)
   fraction = jnp.where(bulgeless, 0.25 * fraction * d.uniform(), fraction)
   g["bulge_fraction"] = jnp.where(has_disc, fraction, 1.0)
-  g["bulge_index"] = jnp.where(has_disc, jnp.clip(d.lognormal(jnp.where(late, 1.6, 2.6), 0.15), 0.7, 5.0),
-                               jnp.clip(d.lognormal(3.9, 0.13), 1.5, 7.0))
+  g["bulge_index"] = jnp.where(has_disc, jnp.clip(d.lognormal(jnp.where(late, 1.8, 3.0), 0.17), 0.7, 6.0),
+                               jnp.clip(d.lognormal(4.2, 0.12), 1.8, 5.8))
   elliptical_q = 1.0 - 0.62 * jnp.sqrt(d.uniform()) * d.uniform(0.1, 1.0) ** 0.8
   bulge_flattening = d.uniform(0.6, 0.95)
   g["bulge_axis_ratio"] = jnp.where(has_disc, jnp.sqrt(cos_i**2 + bulge_flattening**2 * sin2), elliptical_q)
@@ -113,15 +117,15 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
   b = g["bulge_fraction"]
   scale = g["half_light_radius"] / (1.678 * (1.0 - 0.55 * b)) / jnp.maximum(g["disc_axis_ratio"], 0.25) ** 0.35
   g["scale_length"] = scale
-  in_disc = jnp.clip(d.lognormal(0.42, 0.14), 0.1, 1.0) * scale * (0.5 + b)
+  in_disc = jnp.clip(d.lognormal(0.22, 0.2), 0.06, 1.0) * scale * (0.5 + b)
   g["bulge_radius"] = jnp.where(has_disc, in_disc, g["half_light_radius"])
 
   # Colours: a red and a blue sequence, reddened by redshift
   z = g["redshift"]
-  old = d.normal(0.82, 0.035) + 1.6 * z
-  young = jnp.where(late, d.normal(_by_kind(kind, 0.43, irregular=0.3), 0.09), d.normal(0.64, 0.07)) + 0.7 * z
+  old = d.normal(0.81, 0.04) + 0.6 * z
+  young = jnp.where(late, d.normal(_by_kind(kind, 0.48, irregular=0.3), 0.09), d.normal(0.67, 0.06)) + 0.5 * z
   g["bulge_g_r"], g["disc_g_r"] = old + 0.0 * z, young
-  g["bulge_r_i"], g["disc_r_i"] = 0.38 + 0.45 * (old - 0.82), 0.24 + 0.4 * (young - 0.45)
+  g["bulge_r_i"], g["disc_r_i"] = 0.36 + 0.45 * (old - 0.81), 0.27 + 0.35 * (young - 0.5) + d.normal(0.0, 0.025)
   g["arm_bluer"] = jnp.where(late, d.uniform(0.05, 0.3), 0.0)
 
   # Spiral arms
@@ -162,7 +166,7 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
 
   # Knots of star formation along the arms, or anywhere in an irregular galaxy
   knotty = late & ~_is(kind, EDGE_ON)
-  g["knot_fraction"] = jnp.where(knotty, d.power(0.01, _by_kind(kind, 0.18, irregular=0.5), -0.6), 0.0)
+  g["knot_fraction"] = jnp.where(knotty, d.power(0.01, _by_kind(kind, 0.12, irregular=0.4), -0.6), 0.0)
   share = d.uniform(count=KNOTS) ** 3
   g["knot_share"] = share / jnp.sum(share)
   radius = scale * jnp.clip(-jnp.log(d.uniform(count=KNOTS)) - jnp.log(d.uniform(count=KNOTS)), 0.3, 3.6)
@@ -201,28 +205,42 @@ def draw(key: jax.Array, weights) -> dict[str, jax.Array]:
   g["arc_angle"] = d.uniform(0, 2 * math.pi)
   g["arc_extent"] = d.uniform(3.0, 14.0)
 
+  g |= frame(d)
   g["petrosian_radius"] = _petrosian_radius(g)
-  g |= _neighbours(d, g)
+  g |= neighbours(d, CUTOUT_PIXELS * CUTOUT_SCALE * g["petrosian_radius"], g["magnitude"] - 0.5)
   g |= _artifacts(d, kind, g)
-  g |= _observation(d, g)
+  # The deeper a cut-out is enlarged, the more its noise has been averaged on the way.
+  averaged = (g["petrosian_radius"] / 6.0) ** 0.35
+  g["sky_noise"], g["sky_offset"] = g["sky_noise"] * averaged, g["sky_offset"] * averaged
+  g["centre"] = d.normal(1.5, 1.3, 2) * CUTOUT_SCALE * g["petrosian_radius"]
   return g
 
 
 def _petrosian_radius(g):
-  """r90 as SDSS would have measured it, in circular apertures and with the seeing in, arcsec.
+  """r90 as SDSS measures it (Blanton et al. 2001, AJ 121, 2358), arcsec, from the growth curve of bulge and disc.
 
-  Noiseless profiles give r90 / r50 = 2.3 for an exponential and 3.3 for a de Vaucouleurs profile, whose Petrosian r50
-  is 0.7 of the true half-light radius (Graham et al. 2005, AJ 130, 1535).
+  In circular apertures: the Petrosian radius is where the brightness falls to a fifth of the mean inside; 90 % of the
+  light within two of those lies inside r90. The seeing rounds the profiles off; a partner is taken to widen them.
   """
-  b = g["bulge_fraction"] * (g["has_disc"] * 0.5 + (1.0 - g["has_disc"]))
-  inner = g["half_light_radius"] * (1.0 - 0.3 * b * jnp.clip((g["bulge_index"] - 1.0) / 3.0, 0.0, 1.2))
-  r90 = inner * (2.3 + 1.0 * b * jnp.clip((g["bulge_index"] - 1.0) / 3.0, 0.0, 1.0))
-  r90 = jnp.sqrt(r90**2 + 1.3**2)
+  r = g["half_light_radius"] * jnp.exp(jnp.linspace(-3.0, 3.0, 72))
+  angles = (jnp.arange(8) + 0.5) * (math.pi / 16)
+  u, v = r[:, None] * jnp.cos(angles), r[:, None] * jnp.sin(angles)
+  soft = 0.5 * g["seeing"]
+  bulge = profiles.sersic(profiles.radius(u, v, g["bulge_axis_ratio"], g["bulge_shape"], soft), g["bulge_radius"],
+                          g["bulge_index"], g["bulge_axis_ratio"], g["bulge_shape"])
+  disc = profiles.exponential(profiles.radius(u, v, g["disc_axis_ratio"], g["disc_shape"], soft), g["scale_length"],
+                              g["disc_axis_ratio"], g["disc_shape"])
+  brightness = jnp.mean(g["bulge_fraction"] * bulge + (1.0 - g["bulge_fraction"]) * disc, axis=1)
+  flux = jnp.cumsum(brightness * r * r) * (2 * math.pi * 6.0 / 71)
+  below = brightness * math.pi * r * r < 0.2 * flux
+  petrosian = r[jnp.argmax(below)]
+  total = jnp.interp(2.0 * petrosian, r, flux)
+  r90 = jnp.interp(0.9 * total, flux, r)
   # A partner's light is in the apertures as well, where the survey did not take the two apart.
   reach = g["partner_separation"] + g["partner_radius"]
   together = jnp.clip(g["partner_flux"] / g["flux"], 0.0, 1.0) * (g["partner_separation"] < 1.3 * r90)
-  r90 = jnp.where(g["partner_flux"] > 0, r90 + 0.7 * together * jnp.maximum(reach - r90, 0.0), r90)
-  return jnp.maximum(0.84 * r90, 3.0)
+  r90 = r90 + jnp.where(g["partner_flux"] > 0, 0.7 * together * jnp.maximum(reach - r90, 0.0), 0.0)
+  return jnp.maximum(0.83 * r90, 2.5)
 
 
 def _brightest(d, *, area, density, reference, slope, count):
@@ -231,9 +249,8 @@ def _brightest(d, *, area, density, reference, slope, count):
   return reference + jnp.log10(arrivals / (area * density)) / slope
 
 
-def _neighbours(d, g):
-  """Stars and galaxies that happen to lie in the cut-out."""
-  width = CUTOUT_PIXELS * CUTOUT_SCALE * g["petrosian_radius"]
+def neighbours(d: Draws, width, brightest) -> dict[str, jax.Array]:
+  """Stars and galaxies that happen to lie in a square of `width` arcsec; no galaxy above magnitude `brightest`."""
   area = width * width / _ARCMIN2
   out = {}
   stars = FIELD_OBJECTS // 2
@@ -256,7 +273,7 @@ def _neighbours(d, g):
                                                                                            FIELD_OBJECTS - stars)])
   # Larger ones, with a shape of their own
   near = _brightest(d, area=area, density=0.1 * d.lognormal(1.0, 0.3), reference=18.5, slope=0.5, count=COMPANIONS)
-  near = jnp.maximum(near, g["magnitude"] - 0.5)
+  near = jnp.maximum(near, brightest)
   out["companion_flux"] = 10 ** (0.4 * (22.5 - near))
   out["companion_x"], out["companion_y"] = d.uniform(-0.55, 0.55, COMPANIONS) * width, d.uniform(
       -0.55, 0.55, COMPANIONS) * width
@@ -271,7 +288,7 @@ def _neighbours(d, g):
 
 
 def _artifacts(d, kind, g):
-  """What is not on the sky, or should not be: a satellite's trail, a bad column, a bright star in the galaxy's place."""
+  """What should not be on the sky: a satellite's trail, a bad column, a bright star in the galaxy's place."""
   bad = _is(kind, ARTIFACT)
   which = d.choice([0.4, 0.4, 0.2])
   out = {"star_flux": jnp.where(bad & (which == 0), g["flux"] * d.power(2.0, 60.0, -1.0 + 1e-3), 0.0)}
@@ -286,14 +303,13 @@ def _artifacts(d, kind, g):
   return out
 
 
-def _observation(d, g):
-  """Seeing, sky and registration of the frame that holds the galaxy."""
+def frame(d: Draws) -> dict[str, jax.Array]:
+  """Seeing, sky and registration of the frame that a galaxy lies in."""
   return {
-      "seeing": jnp.clip(d.lognormal(1.32, 0.045), 0.9, 2.0),
-      "sky_noise": 1.3 * jnp.array([0.021, 0.028, 0.046]) * d.lognormal(1.0, 0.06) * d.lognormal(1.0, 0.03, 3),
-      "sky_offset": 1.3 * jnp.array([0.021, 0.028, 0.046]) * (jnp.array([-1.15, -0.95, -0.95]) + d.normal(0.0, 0.06, 3)
+      "seeing": jnp.clip(d.lognormal(1.17, 0.05), 0.9, 2.0),
+      "sky_noise": 0.85 * SKY_NOISE * d.lognormal(1.0, 0.06) * d.lognormal(1.0, 0.025, 3),
+      "sky_offset": 0.85 * SKY_NOISE * (jnp.array([-0.85, -0.55, -0.6]) + d.normal(0.0, 0.1, 3)
                                                                 + d.normal(0.0, 0.08)),
-      "band_shift": jnp.clip(d.normal(0.0, 0.11, 6).reshape(3, 2), -0.5, 0.5) * jnp.array([[1.0], [0.0], [1.0]]),
-      "centre": d.normal(1.5, 1.3, 2) * CUTOUT_SCALE * g["petrosian_radius"],
+      "band_shift": jnp.clip(d.normal(0.0, 0.085, 6).reshape(3, 2), -0.5, 0.5) * jnp.array([[1.0], [0.0], [1.0]]),
       "tile_quality": d.uniform(82.0, 92.0),
   }

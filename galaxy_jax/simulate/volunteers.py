@@ -51,7 +51,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   spacing = 2 * math.pi * h * jnp.tan(g["pitch"]) / g["arm_number"]
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
-  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 0.6 * spacing, 0.5, 4.0)
+  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 0.6 * spacing * jnp.sqrt(0.5 * g["arm_number"]), 0.5, 4.0)
   v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 35.0)
   v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0)
   v["knots"] = seen(g["knot_fraction"] * 2.0, 0.35 * h, 0.5, 8.0)
@@ -138,7 +138,7 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
   winding = _ordered(jnp.rad2deg(g["pitch"]), [15.0, 25.0], 0.15 + 0.3 * v["arms"])
   clear = v["arms"] * (1.0 - 0.7 * jnp.clip(g["flocculence"] / 0.8, 0.0, 1.0) * (1.0 - 0.5 * v["detail"]))
   number = jnp.arange(1, 6)
-  guess = jnp.exp(-1.3 * jnp.abs(number - g["arm_number"])) + jnp.array([0.1, 0.45, 0.15, 0.05, 0.06]) * (1.0 - clear)
+  guess = jnp.exp(-1.9 * jnp.abs(number - g["arm_number"])) + jnp.array([0.1, 0.45, 0.15, 0.05, 0.06]) * (1.0 - clear)
   guess = guess / jnp.sum(guess) * (0.5 + 0.47 * clear)
   arms_number = [*guess, 1.0 - jnp.sum(guess)]
 
