@@ -5,19 +5,24 @@ Importable alone and light: neither jax, TensorFlow nor TFDS itself is imported 
   python -m tfds_builders galaxy_zoo_challenge --manual_dir=… --data_dir=…     builds one from the command line
   tfds_builders.prepare.prepare("galaxy_zoo_challenge", manual_dir=…)          does so from Python
 
-A new data set is one more folder and one more line in `BUILDERS`. What its class `Builder` offers beside TFDS's own
-methods is written in `tfds_builders.prepare`.
+A new data set is one more folder and one more line in `BUILDERS`, or one for each of its configurations. What its class
+`Builder` offers beside TFDS's own methods is written in `tfds_builders.prepare`.
 """
 import importlib
 
-#: Name of a data set -> the module that holds its class `Builder`, imported when first used.
+_SIMULATED = "tfds_builders.galaxy_sim.galaxy_sim_dataset_builder"
+
+#: Name of a data set, or name/configuration -> the module that holds its class `Builder`, imported when first used.
 BUILDERS = {
     "galaxy_zoo_challenge": "tfds_builders.galaxy_zoo_challenge.galaxy_zoo_challenge_dataset_builder",
+    "galaxy_sim/demo": _SIMULATED,
+    "galaxy_sim/challenge": _SIMULATED,
+    "galaxy_sim/scenes": _SIMULATED,
 }
 
 
 def builder_class(name: str):
-  """The TFDS builder class of a data set.
+  """The TFDS builder class of a data set; one class serves all its configurations.
 
   Args:
     name: one of `BUILDERS`.

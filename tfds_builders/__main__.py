@@ -13,7 +13,8 @@ def main(arguments: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(prog="python -m tfds_builders", description="Builds one data set.",
                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
   parser.add_argument("name", choices=sorted(BUILDERS), help="the data set")
-  parser.add_argument("--manual_dir", help="folder with the source files; without it, DATA_DIR/downloads/manual")
+  parser.add_argument("--manual_dir", help="folder with the source files (simulated data have none); without it, "
+                      "DATA_DIR/downloads/manual")
   parser.add_argument("--data_dir",
                       help="where to put the data set; without it, $TFDS_DATA_DIR or ~/tensorflow_datasets")
   parser.add_argument("--file_format", choices=FILE_FORMATS, default="array_record",

@@ -1,12 +1,16 @@
 """Opens a data set, building it first where needed: the one function the training program and the command line call.
 
-A builder class of this package offers, beside TFDS's methods:
-  open_source(manual_dir)                    the source files, a context manager with `fingerprint() -> str`
+A builder of this package offers, beside TFDS's methods:
+  open_source(manual_dir)                    what it is made from, a context manager with `fingerprint() -> str`
   validate(source, *, skip_bad, progress)    the checked contents, with `left_out`, a list of what was skipped
-  fetch(manual_dir, *, progress)             downloads the source files where it can; whether it could
+  fetch(manual_dir, *, progress)             downloads the source files where it can; whether it could. Called only
+                                             where open_source raises MissingDataError
+  can_fetch()                                whether it would try, likewise
   contents, progress                         attributes: what to write, and whether to show a bar
 and writes `SOURCE_FILE` and, where something was left out, `LEFT_OUT_FILE` into the finished data set's folder.
+`tfds_builders.builder.PreparedBuilder` has what they share.
 """
+import functools
 import importlib.util
 import json
 import logging
@@ -40,9 +44,9 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   or not at all, also when several processes start at once.
 
   Args:
-    name: one of tfds_builders.BUILDERS.
-    manual_dir: the folder with the source files. None: `downloads/manual` below data_dir, as in TFDS; where that has
-      none, they are downloaded there if there are credentials.
+    name: one of tfds_builders.BUILDERS, with its configuration where it has several: "galaxy_sim/demo".
+    manual_dir: the folder with the source files; simulated data have none. None: `downloads/manual` below data_dir, as
+      in TFDS; where that has none, they are downloaded there if there are credentials.
     data_dir: where prepared data sets are. None: the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
     file_format: "array_record" (read by index, without TensorFlow) or "tfrecord" (for tfds.load; needs TensorFlow).
     skip_bad: leave faulty galaxies out, and list them in `LEFT_OUT_FILE`, instead of raising an error.
@@ -60,28 +64,25 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   if file_format == "tfrecord" and importlib.util.find_spec("tensorflow") is None:
     raise DataError("file_format='tfrecord' needs TensorFlow: pip install 'galaxy_jax[tf]'. The default, array_record, "
                     "does not.")
-  cls = tfds_builders.builder_class(name)
-  from etils import epath  # With TFDS, so not when this package is only imported.
-  root = epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+  make, root = _locate(name, data_dir)
+  builder = make(data_dir=root)
 
   if manual_dir is None:
-    builder = cls(data_dir=root)
     if _is_built(builder) and not overwrite:
       if difference := _difference(builder, None, file_format):
         raise DataError(f"{difference}. {_remedy(None)}")
       return _opened(builder)
     manual_dir = root / "downloads" / "manual"
     try:
-      source = cls.open_source(manual_dir)
+      source = builder.open_source(manual_dir)
     except MissingDataError:
-      if not cls.fetch(manual_dir, progress=progress):
+      if not builder.fetch(manual_dir, progress=progress):
         raise
-      source = cls.open_source(manual_dir)
+      source = builder.open_source(manual_dir)
   else:
     try:
-      source = cls.open_source(manual_dir)
+      source = builder.open_source(manual_dir)
     except MissingDataError as error:
-      builder = cls(data_dir=root)
       if overwrite or not _is_built(builder) or _difference(builder, None, file_format):
         raise
       _log.warning("%s The finished build in %s is taken.", error, builder.data_path)
@@ -91,17 +92,36 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
     fingerprint = source.fingerprint()
     places = [root]
     if data_dir is None:
-      places.append(root / f"{name}-{fingerprint[:16]}-{file_format}")
+      places.append(root / f"{name.replace('/', '-')}-{fingerprint[:16]}-{file_format}")
     for place in places:
-      builder = cls(data_dir=place)
+      builder = make(data_dir=place)
       if not _is_built(builder) or overwrite:
-        return _build(cls, place, source, fingerprint, file_format, skip_bad, overwrite, progress)
+        return _build(functools.partial(make, data_dir=place), source, fingerprint, file_format, skip_bad, overwrite,
+                      progress)
       difference = _difference(builder, fingerprint, file_format)
       if difference is None:
         return _opened(builder)
       if place != places[-1]:
         _log.info("%s: using %s instead.", difference, places[-1])
   raise DataError(f"{difference}. {_remedy(manual_dir)}")
+
+
+def check_available(name: str, *, data_dir=None) -> None:
+  """Refuses a data set that `prepare` without a manual_dir cannot give; builds nothing and downloads nothing.
+
+  Raises:
+    MissingDataError: there is no finished build, nor source files in their place, nor credentials to download them.
+  """
+  make, root = _locate(name, data_dir)
+  builder = make(data_dir=root)
+  if _is_built(builder):
+    return
+  try:
+    with builder.open_source(root / "downloads" / "manual"):
+      pass
+  except MissingDataError:
+    if not builder.can_fetch():
+      raise
 
 
 def source_record(builder) -> dict:
@@ -112,27 +132,35 @@ def source_record(builder) -> dict:
     return {}
 
 
-def _build(cls, place, source, fingerprint, file_format, skip_bad, overwrite, progress):
-  """Checks the source, builds, and returns a fresh builder on the result."""
-  contents = cls.validate(source, skip_bad=skip_bad, progress=progress)
-  path = cls(data_dir=place).data_path
+def _locate(name, data_dir):
+  """A function from a place to the data set's builder there, and where data sets are."""
+  make = functools.partial(tfds_builders.builder_class(name), config=name.partition("/")[2] or None)
+  from etils import epath  # With TFDS, so not when this package is only imported.
+  return make, epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress):
+  """Checks the source, builds, and returns a fresh builder on the result; `make` gives a builder on the place."""
+  builder = make()
+  contents = builder.validate(source, skip_bad=skip_bad, progress=progress)
+  path = builder.data_path
   replaced = path.with_name(f"{path.name}.replaced_{os.getpid()}")
   if path.exists():
     if overwrite:
       path.rename(replaced)
-    elif not _is_built(cls(data_dir=place)):
+    elif not _is_built(builder):
       raise DataError(f"{path} exists but holds no finished data set. Delete it, or replace it: --overwrite.")
   try:
-    _write(cls, place, contents, file_format, progress)
+    _write(make, contents, file_format, progress)
   except BaseException:
     if replaced.exists():
       replaced.rename(path)
     raise
   if replaced.exists():
     replaced.rmtree()
-  finished = cls(data_dir=place)
+  finished = make()
   if difference := _difference(finished, fingerprint, file_format):
-    raise DataError(f"Meanwhile another process has finished a build, but {difference}. {_remedy(place)}")
+    raise DataError(f"Meanwhile another process has finished a build, but {difference}. {_remedy(path)}")
   if contents.left_out:
     _log.warning("Left out %d faulty galaxies or rows; they are listed in %s.", len(contents.left_out),
                  path / LEFT_OUT_FILE)
@@ -140,10 +168,10 @@ def _build(cls, place, source, fingerprint, file_format, skip_bad, overwrite, pr
   return finished
 
 
-def _write(cls, place, contents, file_format, progress):
+def _write(make, contents, file_format, progress):
   """Has TFDS write the contents, unless another process is there first."""
   import tensorflow_datasets as tfds
-  builder = cls(data_dir=place)
+  builder = make()
   builder.contents, builder.progress = contents, progress
   _log.info("Building %s in %s.", builder.info.full_name, builder.data_path)
   # TFDS makes a download folder even for a data set that downloads nothing.
@@ -153,7 +181,7 @@ def _write(cls, place, contents, file_format, progress):
                                    download_config=tfds.download.DownloadConfig(manual_dir=downloads))
     except OSError:
       # TFDS could not rename its temporary folder: another process has put a build there meanwhile.
-      if not _is_built(cls(data_dir=place)):
+      if not _is_built(make()):
         raise
 
 

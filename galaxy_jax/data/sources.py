@@ -29,22 +29,25 @@ def split_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
     split: TFDS's notation: "train", "train[:635]", "train[90%:]", "train[635:]+validation".
 
   Returns:
-    The source: `image` as the stored bytes, the other features as numbers and numpy arrays.
+    The source: images, and masks that are images, as the stored bytes; the other features as numbers and numpy arrays.
 
   Raises:
     ValueError: the dataset is not prepared, or not as ArrayRecord files; the split does not exist, is not in the
       notation, or holds no record.
   """
   name, splits = builder.info.full_name, builder.info.splits
+  without_version = name.rpartition("/")[0]
   if not splits:
     raise ValueError(f"{name} is not prepared: nothing was found in {builder.data_path}. "
-                     f"Build it with: python -m tfds_builders {builder.name} --data_dir=…")
+                     f"Build it with: python -m tfds_builders {without_version} --data_dir=…")
   if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
     raise ValueError(f"{builder.data_path} is a build in {builder.info.file_format.value} files; array_record ones are "
-                     f"expected. Build it again with: python -m tfds_builders {builder.name} "
+                     f"expected. Build it again with: python -m tfds_builders {without_version} "
                      "--file_format=array_record --data_dir=…")
+  stored = {name: tfds.decode.SkipDecoding() for name, feature in builder.info.features.items()
+            if isinstance(feature, tfds.features.Image)}
   try:
-    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    source = builder.as_data_source(split=split, decoders=stored)
     len(source)  # A slice that ends before it begins is only noticed here.
   except ValueError as error:
     known = ", ".join(f"{name} ({info.num_examples} records)" for name, info in splits.items())

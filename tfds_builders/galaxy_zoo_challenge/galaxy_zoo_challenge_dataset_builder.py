@@ -1,38 +1,28 @@
-"""The TFDS builder of the Galaxy Zoo challenge: published JPEG bytes, ids and 37 vote fractions, in ascending id order.
-
-TFDS's builder for given shards is used rather than the one for a stream of examples: it writes each shard as it is
-read, so memory stays small, where the other keeps a split in memory and, past 1 GB, spills it with TensorFlow.
-"""
+"""The TFDS builder of the Galaxy Zoo challenge: published JPEG bytes, ids and 37 vote fractions, in order of id."""
 import csv
 import functools
 import io
 import itertools
-import json
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
+from tfds_builders.builder import PreparedBuilder
 from tfds_builders.galaxy_zoo_challenge import kaggle_download
 from tfds_builders.galaxy_zoo_challenge.kaggle_files import COMPETITION, KaggleFiles, how_to_get
 from tfds_builders.galaxy_zoo_challenge.validation import Contents, Fault, validate
 from tfds_builders.gz2_tree import COLUMNS
-from tfds_builders.prepare import LEFT_OUT_FILE, SOURCE_FILE
+from tfds_builders.prepare import LEFT_OUT_FILE
 
 _SHARD_BYTES = 64 << 20
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(PreparedBuilder):
   """Galaxy Zoo challenge. See README.md beside this file for the features and splits."""
 
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "First release."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = how_to_get("<manual_dir>")
-
-  #: Checked contents to write. None: those of TFDS's manual folder are checked, without tolerance for faults.
-  contents: Contents | None = None
-  #: Whether to show a progress bar.
-  progress = False
 
   @classmethod
   def open_source(cls, manual_dir) -> KaggleFiles:
@@ -45,9 +35,14 @@ class Builder(tfds.core.ShardBasedBuilder):
     return validate(source, skip_bad=skip_bad, progress=progress)
 
   @classmethod
+  def can_fetch(cls) -> bool:
+    """Whether there are credentials to download the source files with."""
+    return kaggle_download.has_credentials()
+
+  @classmethod
   def fetch(cls, manual_dir, *, progress: bool) -> bool:
     """Downloads the source files where there are credentials; whether there were. Raises DataError."""
-    if not kaggle_download.has_credentials():
+    if not cls.can_fetch():
       return False
     kaggle_download.download(manual_dir, progress=progress)
     return True
@@ -68,16 +63,13 @@ class Builder(tfds.core.ShardBasedBuilder):
     contents = self.contents
     if contents is None:
       contents = validate(KaggleFiles(dl_manager.manual_dir), progress=self.progress)
-    # These files are written into TFDS's temporary folder: they appear with the finished data set or not at all.
-    with (self.data_path / SOURCE_FILE).open("w") as file:
-      json.dump({"fingerprint": contents.fingerprint, "left_out": len(contents.left_out)}, file)
+    self._write_source_record(contents)
     if contents.left_out:
       with (self.data_path / LEFT_OUT_FILE).open("w") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Fault._fields)
         writer.writerows(contents.left_out)
-    total = sum(map(len, contents.splits.values()))
-    bar = tqdm(desc="Writing", total=total, unit=" images", disable=None if self.progress else True)
+    bar = self._bar("Writing", contents)
     return {split: self._shards(records, bar) for split, records in contents.splits.items()}
 
   def _shards(self, records, bar):
@@ -85,12 +77,6 @@ class Builder(tfds.core.ShardBasedBuilder):
     size = sum(record.member.size for record in records)
     bounds = np.linspace(0, len(records), 1 + max(1, min(len(records), round(size / _SHARD_BYTES)))).astype(int)
     return [functools.partial(_examples, records[start:stop], bar) for start, stop in itertools.pairwise(bounds)]
-
-  def _log_download_bytes(self):
-    """Says nothing: TFDS would print sizes it does not know to standard output."""
-
-  def _log_download_done(self):
-    """Says nothing: `prepare` does."""
 
 
 def _examples(records, bar):
