@@ -12,6 +12,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "kaggle": ["kaggle"],
     "tf": ["tensorflow"],
+    "bench": ["scikit-learn", "scipy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
     "test": ["pytest", "scipy", "ruff", "import-linter", "tensorflow-cpu", "dill", "setuptools", "wheel"],
 }

@@ -141,7 +141,7 @@ def tiles(items: list[tuple[str, str, str]]) -> str:
 
 
 def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, str]],
-         sections: list[Section]) -> str:
+         sections: list[Section], *, kicker: str = "galaxy_jax run report") -> str:
   """The whole page.
 
   Args:
@@ -150,6 +150,7 @@ def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, s
     notes: lines that a reader must not miss.
     numbers: the tiles' (name, number, comparison).
     sections: those without a body are left out.
+    kicker: what kind of page it is, above the name.
   """
   sections = [section for section in sections if section.body]
   links = "".join(f'<li><a href="#{section.anchor}">{escape(section.heading)}</a></li>' for section in sections)
@@ -168,7 +169,7 @@ def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, s
 <style>{CSS}</style>
 </head>
 <body>
-<header><p class="kicker">galaxy_jax run report</p><h1>{escape(name)}</h1>{warnings}<p class="lead">{escape(lead)}</p>
+<header><p class="kicker">{escape(kicker)}</p><h1>{escape(name)}</h1>{warnings}<p class="lead">{escape(lead)}</p>
 {tiles(numbers)}</header>
 <nav aria-label="Contents"><ul>{links}</ul></nav>
 <main>{body}</main>
