@@ -14,10 +14,14 @@ def get_config() -> ml_collections.ConfigDict:
   c.seed = 0  # decides the first parameters, the order of the data and every augmentation
   c.task = "votes"  # the problem: a name in galaxy_jax.tasks.TASKS
   c.parallel = "jit"  # jit over a mesh of all devices, or pmap
+  c.init_from = ""  # workdir of another run, whose evaluated parameters this one starts from; empty: random ones
 
   c.data = data = ml_collections.ConfigDict()
-  data.builder = "galaxy_zoo_challenge"  # a name in tfds_builders.BUILDERS
-  data.source = "auto"  # auto: manual_dir, else prepared data, else Kaggle credentials; real: the same, as a promise
+  data.builder = "galaxy_zoo_challenge"  # a name in tfds_builders.BUILDERS, with /config for one that has several
+  # Which galaxies to train on. auto: the builder's; where it has no files, no build and no Kaggle credentials, the run
+  # becomes the simulated one that the section `simulated` describes. real: the builder's, or an error. simulated: new
+  # ones at every step, drawn on the device as the section `simulator` says; data.eval and data.test are the builder's.
+  data.source = "auto"
   data.manual_dir = ""  # folder with the published files; needed until the data set is built
   data.data_dir = ""  # where data sets are built; empty: TFDS_DATA_DIR, else ~/tensorflow_datasets
   data.cache_dir = ""  # where decoded pixels are kept; empty: beside the data set
@@ -29,6 +33,12 @@ def get_config() -> ml_collections.ConfigDict:
   data.size = 212  # working pixels the crop is scaled to, once, before training
   data.loader = "auto"  # resident: decoded split on the devices; stream: Grain; auto: resident where it fits
   data.workers = 0  # processes of the stream loader (0: threads), threads of the decoder (0: one per core)
+
+  # With data.source='simulated', data.crop and data.size are of the simulated images, and data.train is not used.
+  c.simulator = simulator = ml_collections.ConfigDict()
+  simulator.mix = "natural"  # the population: a name in galaxy_jax.simulate.MIXES
+  simulator.quality = 0  # JPEG quality of the images, 1 to 100; 0: no JPEG
+  simulator.epoch = 61_578  # how many galaxies count as an epoch; train.steps gives a run's length outright
 
   c.augment = augment = ml_collections.ConfigDict()
   augment.size = 128  # pixels the network sees
@@ -85,6 +95,27 @@ def get_config() -> ml_collections.ConfigDict:
   evaluation.rotations = 4  # test-time views: rotations by equal parts of a turn,
   evaluation.flips = True  # … times mirrored or not,
   evaluation.zooms = (1.0,)  # … times zooms
+
+  # A run without real data (data.source='auto') is this config with these keys changed; keys that the command line sets
+  # stay. With data.source='simulated' the part `data` alone is taken, to have something to evaluate on.
+  c.simulated = simulated = ml_collections.ConfigDict()
+  simulated.data = ml_collections.ConfigDict()
+  simulated.data.builder = "galaxy_sim/demo"  # built in a minute, without a download
+  simulated.data.train = "train"
+  simulated.data.eval = "validation"
+  simulated.data.test = "test"
+  simulated.train = ml_collections.ConfigDict()
+  simulated.train.epochs = 20.0
+
+  # Where pretrain.train.steps is not 0, a run of its own in WORKDIR/pretraining comes first: this config with these
+  # keys changed. Its evaluated parameters are where the run itself starts from.
+  c.pretrain = pretrain = ml_collections.ConfigDict()
+  pretrain.data = ml_collections.ConfigDict()
+  pretrain.data.source = "simulated"
+  pretrain.train = ml_collections.ConfigDict()
+  pretrain.train.steps = 0  # 0: no pre-training
+  pretrain.eval = ml_collections.ConfigDict()
+  pretrain.eval.checkpoint = "latest"  # with whose parameters the run starts: latest or best
   return c
 
 

@@ -2,8 +2,11 @@
 
   python -m galaxy_jax.main --config=configs/gz2.py --config.data.manual_dir=FOLDER --workdir=runs/gz2
 
-FOLDER holds the competition's zips. Variants (configs/gz2.py:cpu): `gpu`, for one GPU or TPU chip and the whole
-challenge; `cpu`, for two processor cores and a small sample. Without one, the hardware found decides.
+FOLDER holds the competition's zips. Without the flag the data set that is built already is taken, or Kaggle's files,
+where there are credentials; else a small simulated one, for a run of a few minutes.
+
+Variants (configs/gz2.py:cpu): `gpu`, for one GPU or TPU chip and the whole challenge; `cpu`, for two processor cores
+and a small sample. Without one, the hardware found decides.
 
 Expected: `cpu`, on 635 galaxies of a sample in the challenge's format, 159 others to test on: RMSE 0.089 in 10 minutes
 on two cores (benchmarks/sample_votes.py). `gpu`, on the whole challenge, was not measured; the command above would show
@@ -29,6 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     c.train.batch_size = 32
     c.train.epochs = 180.0
     c.optimizer.learning_rate = 2e-3
+    c.simulated.train.epochs = 20.0
   else:
     c.data.crop, c.data.size = 0, 212
     c.augment.size, c.augment.view = 128, 0.65
@@ -38,4 +42,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     c.train.ema = 0.999
     c.eval.batch_size = 128
     c.eval.rotations = 8
+    c.simulated.train.epochs = 60.0
+    c.simulated.train.batch_size = 64
   return c

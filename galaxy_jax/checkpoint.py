@@ -80,7 +80,7 @@ class Checkpoints:
       steps = sorted(self._manager.all_steps())
       raise FileNotFoundError(f"No checkpoint of step {step} in {self.folder}; there are {steps or 'none'}.")
     stored = self._manager.item_metadata(step)["state"]
-    _check_shapes(stored, like, f"{self.folder}/{step}")
+    check_shapes(getattr(stored, "tree", stored), like, f"The checkpoint {self.folder}/{step}")
     restored = self._manager.restore(step, args=ocp.args.Composite(
         state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore()))
     return restored["state"], restored["meta"]
@@ -90,14 +90,20 @@ class Checkpoints:
     self._manager.wait_until_finished()
 
 
-def _check_shapes(stored, like, where):
-  """Orbax would pad or cut an array of another shape without a word."""
-  found = {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
-           for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(stored, "tree", stored))}
-  wanted = {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
-            for path, leaf in jax.tree_util.tree_leaves_with_path(like)}
+def check_shapes(found: Any, wanted: Any, what: str) -> None:
+  """Refuses a tree of arrays that does not fit: Orbax would pad or cut an array of another shape without a word.
+
+  Args:
+    found, wanted: trees of arrays, or of what has a shape.
+    what: whose tree `found` is, for the message.
+
+  Raises:
+    ValueError: names or shapes differ; the message lists them.
+  """
+  found, wanted = ({jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
+                    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (found, wanted))
   wrong = [f"{name}: {found.get(name, 'absent')} stored, {wanted.get(name, 'absent')} expected"
            for name in sorted(found.keys() | wanted.keys()) if found.get(name) != wanted.get(name)]
   if wrong:
-    raise ValueError(f"The checkpoint {where} is of another model: {'; '.join(wrong[:5])}"
+    raise ValueError(f"{what} is of another model: {'; '.join(wrong[:5])}"
                      f"{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}.")

@@ -92,5 +92,5 @@ def _set_up_log():
   handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
   logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
   # Libraries speak of their own workings at the level at which this program speaks to its user.
-  for name in ("jax", "orbax", "absl", "tensorboardX", "grain"):
+  for name in ("jax", "orbax", "absl", "tensorboardX", "grain", "matplotlib"):
     logging.getLogger(name).setLevel(logging.ERROR)

@@ -162,18 +162,42 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
                                      [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
   evaluated = results[config.data.eval]
   if jax.process_index() == 0:
-    source, count = source_record(builder), views(config)
+    source, count, origins = source_record(builder), views(config), galaxy_origins(config)
+    notes = list(_NOTES[tuple(origins.values())])
+    if count > 1:
+      notes.append(f"Final figures are means over {count} views of each galaxy; the learning curves see one.")
     outputs.write_all(
         workdir, _vote_result(config.data.eval, evaluated), _vote_result(test, results[test]) if test else None,
-        name=config.name, metrics=evaluated.metrics, facts=run_facts(config, trained, command),
+        name=config.name, metrics=evaluated.metrics | origins, facts=run_facts(config, trained, command),
         data={"data set": builder.info.full_name, "folder": str(builder.data_dir),
-              "trained on": f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies",
+              "trained on": _trained_on(config, builder, trained),
               "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies",
               "left out of the build": source.get("left_out", 0),
               "source fingerprint": source.get("fingerprint", "")[:16]},
-        notes=[f"Final figures are means over {count} views of each galaxy; the learning curves see one."]
-        if count > 1 else [])
+        notes=notes)
   return evaluated.metrics
+
+
+def galaxy_origins(config: ml_collections.ConfigDict) -> dict[str, str]:
+  """Whether a run's galaxies are real or simulated, those it was `trained_on` and those it is `evaluated_on`."""
+  evaluated_on = "simulated" if experiment.is_simulated(config.data.builder) else "real"
+  return {"trained_on": "simulated" if config.data.source == "simulated" else evaluated_on,
+          "evaluated_on": evaluated_on}
+
+
+#: What the report says before all else, by `galaxy_origins`.
+_NOTES = {
+    ("real", "real"): [],
+    ("simulated", "real"): ["Trained on simulated galaxies, evaluated on real ones."],
+    ("simulated", "simulated"): ["Trained and evaluated on simulated galaxies: the figures say nothing of real ones."],
+}
+
+
+def _trained_on(config, builder, trained):
+  """The galaxies that a run was trained on, in words."""
+  if config.data.source == "simulated":
+    return f"{trained.step * config.train.batch_size:,} simulated galaxies, each seen once"
+  return f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies"
 
 
 def views(config: ml_collections.ConfigDict) -> int:
@@ -187,6 +211,9 @@ def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str)
       "model": config.model.name, "variant": config.variant, "parameters": trained.parameters, "seed": config.seed,
       "steps": trained.step, "training time": f"{trained.seconds / 60:.1f} min",
       "test-time views": views(config),
+      **({"started from": config.init_from} if config.init_from else {}),
+      **({"pre-training": f"{config.pretrain.train.steps:,} steps, in the folder pretraining"}
+         if config.pretrain.train.steps else {}),
       "hardware": experiment.hardware(), "compiled with": config.parallel,
       "versions": ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "optax", "numpy")),
       "command": command,
@@ -205,7 +232,7 @@ def main(_) -> int:
   """Evaluates a run's checkpoint on any split, of its own data or of other files in the same form."""
   workdir = Path(FLAGS.workdir)
   config = experiment.read_config(workdir)
-  for key in ("manual_dir", "data_dir"):
+  for key in ("builder", "manual_dir", "data_dir"):
     if FLAGS[key].value:
       config.data[key] = FLAGS[key].value
   for key in ("rotations", "flips", "zooms", "batch_size"):
@@ -234,6 +261,7 @@ def _define_flags():
   flags.DEFINE_list("zooms", None, "Test-time zooms instead of the run's, 0.9,1,1.1 for instance.")
   flags.DEFINE_integer("batch_size", None, "Galaxies a batch instead of the run's.")
   flags.DEFINE_string("output", None, "Where to write the predictions, as Parquet.")
+  flags.DEFINE_string("builder", None, "Another data set, galaxy_zoo_challenge for instance, instead of the run's own.")
   flags.DEFINE_string("manual_dir", None, "Evaluate on these published files instead of the run's own.")
   flags.DEFINE_string("data_dir", None, "Evaluate on the data set built in this folder instead of the run's own.")
 

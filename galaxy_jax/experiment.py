@@ -18,13 +18,18 @@ from galaxy_jax import models, optim
 from galaxy_jax.data import decode, sources
 from galaxy_jax.files import write_json
 from galaxy_jax.tasks import TASKS, Task
-from tfds_builders.prepare import prepare
+from tfds_builders.errors import MissingDataError
+from tfds_builders.prepare import check_available, prepare
 
 logger = logging.getLogger(__name__)
 
-#: Keys that say where things lie or how often to report, not what is computed: a resumed run may change them.
-FREE_KEYS = ("name", "data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source", "data.loader",
-             "data.skip_bad", "data.test", "train.steps_per_call", "train.log_every", "train.keep",
+#: What config.data.source may be.
+SOURCES = ("auto", "real", "simulated")
+
+#: Keys that say where things lie or how often to report, not what is computed: a resumed run may change them. What
+#: `simulated` changed is in the keys themselves.
+FREE_KEYS = ("name", "simulated", "data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source",
+             "data.loader", "data.skip_bad", "data.test", "train.steps_per_call", "train.log_every", "train.keep",
              "train.checkpoint_minutes", "eval.batch_size", "eval.checkpoint", "eval.rotations", "eval.flips",
              "eval.zooms")
 
@@ -58,7 +63,7 @@ RANGES = {
     "optimizer.warmup": (0, 0.999), "optimizer.weight_decay": (0, None), "optimizer.clip": (0, None),
     "train.epochs": (0, None), "train.steps": (0, None), "train.steps_per_call": (0, None), "train.ema": (0, 0.999999),
     "train.log_every": (1, None), "train.eval_every": (1e-6, 1), "train.keep": (1, None), "train.patience": (0, None),
-    "eval.rotations": (1, None),
+    "eval.rotations": (1, None), "simulator.quality": (0, 100), "simulator.epoch": (1, None),
 }
 
 
@@ -66,7 +71,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """A copy with paths absolute and `auto` decided where it changes results; checks the ranges.
 
   Raises:
-    ValueError: a number out of its range, or an unknown dtype.
+    ValueError: a number out of its range, an unknown dtype or source, or two beginnings.
   """
   config = config.copy_and_resolve_references()
   for key, (low, high) in RANGES.items():
@@ -75,14 +80,91 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
       value = value[name]
     if not (low <= value and (high is None or value <= high)):
       raise ValueError(f"config.{key} is {value}; expected at least {low}" + (f" and at most {high}." if high else "."))
-  for key in ("manual_dir", "data_dir", "cache_dir"):
-    if config.data[key]:
-      config.data[key] = str(Path(config.data[key]).expanduser().absolute())
+  if config.data.source not in SOURCES:
+    raise ValueError(f"config.data.source is {config.data.source!r}; expected {', '.join(SOURCES)}.")
+  if config.init_from and config.pretrain.train.steps:
+    raise ValueError("Both config.init_from and config.pretrain.train.steps say where the run's first parameters come "
+                     "from; leave one of them out.")
+  for section, key in (("data", "manual_dir"), ("data", "data_dir"), ("data", "cache_dir"), (None, "init_from")):
+    keys = config[section] if section else config
+    if keys[key]:
+      keys[key] = str(Path(keys[key]).expanduser().absolute())
   if config.model.dtype == "auto":
     config.model.dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
   if config.model.dtype not in ("float32", "bfloat16"):
     raise ValueError(f"config.model.dtype is {config.model.dtype!r}; expected 'auto', 'float32' or 'bfloat16'.")
   return config
+
+
+def changed(config: ml_collections.ConfigDict, section: str) -> ml_collections.ConfigDict:
+  """A copy of the config with those keys changed that one of its sections, `simulated` or `pretrain`, gives.
+
+  Raises:
+    ValueError: the section has a key that the config does not have, or of another type.
+  """
+  result = config.copy_and_resolve_references()
+
+  def change(into, values, prefix):
+    for key, value in values.items():
+      if key not in into:
+        raise ValueError(f"config.{section}.{prefix}{key} changes config.{prefix}{key}, which there is not.")
+      if isinstance(value, ml_collections.ConfigDict):
+        change(into[key], value, f"{prefix}{key}.")
+        continue
+      try:
+        into[key] = value
+      except TypeError as error:
+        raise ValueError(f"config.{section}.{prefix}{key} is {value!r}; config.{prefix}{key} is "
+                         f"{into[key]!r}.") from error
+
+  change(result, config[section], "")
+  return result
+
+
+def with_data(config: ml_collections.ConfigDict,
+              explicit: dict[str, Any]) -> tuple[ml_collections.ConfigDict, str | None]:
+  """The config as it can run with the data there are.
+
+  Without real data, and without a folder or a promise (data.source 'real') that there are any, it becomes the simulated
+  run that its section `simulated` describes; with data.source 'simulated' its data alone do, to have something to
+  evaluate on. A run on simulated galaxies says so in its name.
+
+  Args:
+    config: the experiment.
+    explicit: keys ("train.epochs") and values that the user gave, which stay.
+
+  Returns:
+    The config; and the lines that say how to get real data, where they are missing, else None.
+  """
+  source, builder, missing = config.data.source, config.data.builder, None
+  result = config.copy_and_resolve_references()
+  if source != "real" and not config.data.manual_dir and not is_simulated(builder):
+    try:
+      check_available(builder, data_dir=config.data.data_dir or None)
+    except MissingDataError as error:
+      missing = str(error).partition("\n")[2] or str(error)
+      simulated = changed(config, "simulated")
+      if source == "simulated":
+        result.data = simulated.data
+      else:
+        result = simulated
+      result.update_from_flattened_dict({key: value for key, value in explicit.items() if key != "data.builder"})
+  if source == "simulated" or is_simulated(result.data.builder):
+    result.name += ", simulated"
+  return result, missing
+
+
+def is_simulated(builder: str) -> bool:
+  """Whether a builder's galaxies come from the simulator."""
+  return builder.partition("/")[0] == "galaxy_sim"
+
+
+def pretraining(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """The config of the run that comes before a run, as its section `pretrain` describes."""
+  before = changed(config, "pretrain")
+  before.name += ", pre-training"
+  before.pretrain.train.steps = 0
+  return before
 
 
 def make_optimizer(config: ml_collections.ConfigDict, steps: int):
@@ -96,10 +178,18 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int):
 
 
 def open_dataset(config: ml_collections.ConfigDict):
-  """The config's data set, built on first use: a TFDS builder."""
+  """The config's data set, built on first use: a TFDS builder.
+
+  Raises:
+    ValueError: real galaxies are asked for, or files given, and the data set is simulated; or as `prepare`.
+  """
   d = config.data
-  if d.source not in ("auto", "real"):
-    raise ValueError(f"config.data.source is {d.source!r}; expected 'auto' or 'real'.")
+  if d.source == "real" and is_simulated(d.builder):
+    raise ValueError(f"config.data.source is 'real', but config.data.builder is {d.builder!r}, whose galaxies are "
+                     "simulated.")
+  if d.manual_dir and is_simulated(d.builder):
+    raise ValueError(f"The files in {d.manual_dir} are not those of the data set {d.builder}, which is simulated. Name "
+                     "the data set that is made of them too: config.data.builder, or --builder of galaxy_jax.evaluate.")
   with _first_host_first(f"data set {d.builder}"):
     return prepare(d.builder, manual_dir=d.manual_dir or None, data_dir=d.data_dir or None, skip_bad=d.skip_bad,
                    progress=jax.process_index() == 0)
@@ -161,7 +251,10 @@ def claim_workdir(workdir: Path, config: ml_collections.ConfigDict, data: dict[s
     theirs, their_data = (json.loads((workdir / name).read_text()) for name in ("config.json", "data.json"))
     different = differing_keys(theirs, mine) + differing_keys(their_data, data, start="data of split ")
     if different:
-      raise ValueError(f"{workdir} holds a run that differs from this one:\n  " + "\n  ".join(different)
+      galaxies = ["simulated" if is_simulated(c["data"]["builder"]) else "real" for c in (theirs, mine)]
+      raise ValueError(f"{workdir} holds a run that differs from this one"
+                       + ("" if len(set(galaxies)) == 1 else ", on {} galaxies instead of {} ones".format(*galaxies))
+                       + ":\n  " + "\n  ".join(different)
                        + "\nChoose another --workdir, or give the run's own settings to go on with it.")
   if jax.process_index() == 0:
     write_json(workdir / "data.json", data)
@@ -174,9 +267,11 @@ def differing_keys(theirs: dict, mine: dict, start: str = "config.", prefix: str
   for key in sorted(theirs.keys() | mine.keys()):
     path = f"{prefix}{key}"
     a, b = theirs.get(key), mine.get(key)
+    if path in FREE_KEYS:
+      continue
     if isinstance(a, dict) and isinstance(b, dict):
       lines += differing_keys(a, b, start, f"{path}.")
-    elif a != b and path not in FREE_KEYS:
+    elif a != b:
       lines.append(f"{start}{path}: {a!r} there, {b!r} now")
   return lines
 

@@ -1,7 +1,9 @@
-"""Batches into the compiled step: from the accelerators' own memory, or streamed to them, the same either way."""
+"""Batches into the compiled step: from the accelerators' own memory, or streamed to them, the same either way; or of
+galaxies that are simulated there."""
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,13 +11,18 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import PartitionSpec
 
-from galaxy_jax import experiment
+from galaxy_jax import experiment, simulate
 from galaxy_jax.data import order, resident, sources, stream
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import Task
+from galaxy_jax.train_step import computed_once, row_keys
 
 logger = logging.getLogger(__name__)
+
+# What a row's key is folded with to draw its galaxy: augmentation and dropout fold it with other numbers.
+_GALAXY = 0x67616C61
 
 
 class ResidentFeed:
@@ -39,9 +46,7 @@ class ResidentFeed:
       return train_step(state, batch | {"place": self._parallel.rows(self._batch_size)}, axis_name=axis_name)
 
     def many(state, data, starts, *, axis_name=None):
-      if len(starts[0]) == 1:  # no scan around convolutions on CPU: XLA runs them on a slow path there
-        return one(state, data, (starts[0][0], starts[1][0]), axis_name)
-      return jax.lax.scan(lambda state, start: one(state, data, start, axis_name), state, starts)
+      return _in_turn(lambda state, start: one(state, data, start, axis_name), state, starts)
 
     self._call = self._parallel.compile(many, donate=(0,))
 
@@ -54,6 +59,50 @@ class ResidentFeed:
     """The ids of the galaxies in a step's batch."""
     rows = order.step_rows(self._seed, step, self._batch_size, self.examples)
     return self._labels["galaxy_id"][rows]
+
+
+class SimulatedFeed:
+  """Draws new galaxies, augments and trains in one compiled call: neither disk nor host, and none comes twice."""
+
+  def __init__(self, *, task: Task, parallel: Parallel, seed: int, batch_size: int, steps_per_call: int, size: int,
+               crop: int, mix: str, quality: int, epoch: int):
+    """Takes what decides the galaxies, see `simulate.galaxy`. `epoch`: how many are said to be an epoch."""
+    self.examples = epoch
+    self.steps_per_call = steps_per_call
+    self._parallel, self._seed, self._batch_size, self._labels = parallel, seed, batch_size, task.labels
+    self._galaxy = partial(simulate.galaxy, size=size, crop=crop, mix=mix, quality=quality)
+
+  def compile(self, train_step: Callable) -> None:
+    """Takes the step to run."""
+    def one(state, axis_name):
+      rows, own = self._parallel.rows(self._batch_size), self.draw
+      if axis_name is None:
+        axis, = self._parallel.mesh.axis_names
+        # The partitioner would be free to have every device draw every row.
+        own = jax.shard_map(self.draw, mesh=self._parallel.mesh, in_specs=(PartitionSpec(), PartitionSpec(axis)),
+                            out_specs=PartitionSpec(axis), check_vma=False)
+      batch = computed_once(own(state.step, rows), state.step)
+      return train_step(state, batch | {"place": rows}, axis_name=axis_name)
+
+    def many(state, steps, *, axis_name=None):
+      return _in_turn(lambda state, _: one(state, axis_name), state, (steps,))
+
+    self._call = self._parallel.compile(many, donate=(0,))
+
+  def draw(self, step: jax.Array, rows: jax.Array) -> dict[str, jax.Array]:
+    """Inside a compiled function: rows (b,) of batch `step`."""
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, _GALAXY))(row_keys(self._seed, step, rows))
+    galaxies = jax.vmap(self._galaxy)(keys)
+    # The simulator's `mask` is the galaxy's outline; a batch's says which rows count.
+    return {name: galaxies[name] for name in ("image", *self._labels)} | {"mask": jnp.ones(rows.shape, jnp.float32)}
+
+  def advance(self, state: Any, step: int, count: int) -> tuple[Any, dict]:
+    """As ResidentFeed's."""
+    return self._call(state, self._parallel.replicate(np.arange(step, step + count, dtype=np.int32)))
+
+  def batch_ids(self, step: int) -> np.ndarray:
+    """The galaxies of a step's batch, counted from the run's first."""
+    return step * self._batch_size + np.arange(self._batch_size)
 
 
 class StreamFeed:
@@ -96,12 +145,25 @@ class StreamFeed:
       self._batches.close()
 
 
+Feed = ResidentFeed | SimulatedFeed | StreamFeed
+
+
+def _in_turn(one: Callable, state: Any, steps: tuple) -> tuple[Any, dict]:
+  """Runs `one(state, step)` for every step of `steps`, a tuple of arrays with a leading axis."""
+  if len(steps[0]) == 1:  # no scan around convolutions on CPU: XLA runs them on a slow path there
+    return one(state, tuple(array[0] for array in steps))
+  return jax.lax.scan(one, state, steps)
+
+
 def check(config: ml_collections.ConfigDict) -> None:
   """Refuses settings that no feed takes.
 
   Raises:
-    ValueError: an unknown loader, or several steps a call on CPU.
+    ValueError: an unknown loader or population, or several steps a call on CPU.
   """
+  if config.data.source == "simulated" and config.simulator.mix not in simulate.MIXES:
+    raise ValueError(f"config.simulator.mix is {config.simulator.mix!r}; expected one of "
+                     f"{', '.join(simulate.MIXES)}.")
   if config.data.loader not in ("auto", "resident", "stream"):
     raise ValueError(f"config.data.loader is {config.data.loader!r}; expected 'auto', 'resident' or 'stream'.")
   if config.train.steps_per_call > 1 and jax.default_backend() == "cpu":
@@ -109,30 +171,41 @@ def check(config: ml_collections.ConfigDict) -> None:
                      "the default): XLA runs convolutions inside a loop 20 to 90 times slower there.")
 
 
+def fingerprint(config: ml_collections.ConfigDict, builder) -> dict[str, Any]:
+  """What the run trains on, as plain JSON values, see `sources.fingerprint`: a split, or the simulator's galaxies."""
+  if config.data.source != "simulated":
+    return sources.fingerprint(builder, config.data.train)
+  return {"simulator": simulate.VERSION, "records": config.simulator.epoch, "mix": config.simulator.mix,
+          "quality": config.simulator.quality}
+
+
 @contextlib.contextmanager
-def open_feed(config: ml_collections.ConfigDict, builder, parallel: Parallel,
-              task: Task) -> Iterator[ResidentFeed | StreamFeed]:
-  """The config's training split as a feed; `auto` keeps it on the devices where it fits.
+def open_feed(config: ml_collections.ConfigDict, builder, parallel: Parallel, task: Task) -> Iterator[Feed]:
+  """What the config trains on as a feed; of a split, `auto` keeps it on the devices where it fits.
 
   Raises:
     ValueError: see `check`; or a resident split that does not fit.
   """
   check(config)
   d = config.data
+  common = {"task": task, "parallel": parallel, "seed": config.seed, "batch_size": config.train.batch_size}
+  steps_per_call = config.train.steps_per_call or (1 if jax.default_backend() == "cpu" else 16)
+  if d.source == "simulated":
+    logger.info("Training images are simulated on the devices.")
+    yield SimulatedFeed(size=d.size, crop=d.crop, steps_per_call=steps_per_call, **config.simulator, **common)
+    return
   source = sources.split_source(builder, d.train)
   size = len(source) * d.size**2 * 3
   room = _room(size, parallel)
   if d.loader == "resident" and room == "stream":
     raise ValueError(f"config.data.loader is 'resident', but the split's {size / 2**30:.1f} GiB do not fit the "
                      "devices; choose 'stream' or 'auto', or a smaller config.data.size.")
-  common = {"task": task, "parallel": parallel, "seed": config.seed, "batch_size": config.train.batch_size}
   if d.loader == "stream" or (d.loader == "auto" and room == "stream"):
     logger.info("Training images are streamed.")
     with contextlib.closing(StreamFeed(source, crop=d.crop or None, size=d.size, workers=d.workers, **common)) as feed:
       yield feed
     return
   logger.info("Training images stay on the devices, %s.", "a share on each" if room == "sharded" else "all on each")
-  steps_per_call = config.train.steps_per_call or (1 if jax.default_backend() == "cpu" else 16)
   yield ResidentFeed(experiment.open_split(config, builder, d.train), steps_per_call=steps_per_call,
                      sharded=room == "sharded", **common)
 

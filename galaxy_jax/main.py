@@ -3,7 +3,7 @@
   python -m galaxy_jax.main --config=configs/gz2.py --workdir=runs/gz2
 
 The workdir ends with the config, metrics, checkpoints, predictions and report.html. Interrupted, by Ctrl-C, SIGTERM or
-anything harsher, the same command goes on from the last checkpoint.
+anything harsher, the same command goes on from the last checkpoint. Without real galaxies the run takes simulated ones.
 """
 import contextlib
 import logging
@@ -34,15 +34,20 @@ def main(_) -> int:
   """Runs the experiment; returns the exit status, 128 + the signal's number where one stopped it."""
   if FLAGS.distributed and not jax.distributed.is_initialized():
     raise ValueError("Write --distributed just so: it is read before all other flags.")
-  config, workdir = experiment.resolve(FLAGS.config), Path(FLAGS.workdir)
+  config, missing = experiment.with_data(FLAGS.config, config_flags.get_override_values(FLAGS["config"]))
+  config, workdir = experiment.resolve(config), Path(FLAGS.workdir)
   logger.info("%s%s on %s: training in %s.", config.name, f", variant {config.variant}" if config.variant else "",
               experiment.hardware(), workdir)
+  if missing:
+    logger.info("There are no real galaxies yet, so these are simulated. For the real ones: %s", missing)
   with claimed(workdir, "--workdir") if jax.process_index() == 0 else contextlib.nullcontext():
     outcome = train(config, workdir)
     if not outcome.finished:
-      logger.info("Stopped at step %d; the same command goes on from there.", outcome.step)
+      logger.info("Stopped at step %d in %s; the same command goes on from there.", outcome.step, outcome.workdir)
       return 128 + outcome.signal
     evaluate.finish_run(config, workdir, shlex.join(["python", "-m", "galaxy_jax.main", *sys.argv[1:]]))
+  if missing:
+    logger.info("The galaxies were simulated. Choose another --workdir for the real ones: %s", missing)
   return 0
 
 

@@ -1,5 +1,8 @@
 """The training loop: restore → step → log → evaluate → checkpoint, until the end or a signal.
 
+A run begins from the first that there is of: its own latest checkpoint; the evaluated parameters of the run in
+`config.init_from`; those of its pre-training in WORKDIR/pretraining, which is trained first; random parameters.
+
 Batch t and its augmentation depend on (seed, t) alone and the whole state is checkpointed, so a run that was
 interrupted anywhere ends as if it had not been.
 """
@@ -22,22 +25,23 @@ import tqdm
 from jax.experimental import multihost_utils
 
 from galaxy_jax import evaluate, experiment, feeds
-from galaxy_jax.checkpoint import Checkpoints
+from galaxy_jax.checkpoint import Checkpoints, check_shapes
 from galaxy_jax.data import sources
 from galaxy_jax.data.decode import Decoded
 from galaxy_jax.logbook import Logbook
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import Task
-from galaxy_jax.train_step import State, evaluated_variables, init_state, make_train_step
+from galaxy_jax.train_step import State, evaluated_variables, init_state, make_train_step, start_from
 
 logger = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-  """How a call of `train` ended: at which step, whether that is the run's end, and the signal that stopped it."""
+  """How a call of `train` ended: at which step of which workdir, whether that is the end, and what signal came."""
   step: int
   finished: bool
   signal: int | None
+  workdir: Path
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -45,10 +49,11 @@ class NonFiniteLoss(FloatingPointError):
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
-  """Trains the config's run in `workdir`, from its latest checkpoint where there is one.
+  """Trains the config's run in `workdir`, from its latest checkpoint where there is one; else after its pre-training.
 
   Raises:
     ValueError: a setting is wrong, or the workdir belongs to another run.
+    FileNotFoundError: `config.init_from` holds no run.
     NonFiniteLoss: the loss became NaN or infinite.
   """
   workdir = Path(workdir)
@@ -61,20 +66,29 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
   feeds.check(config)
   jax.eval_shape(lambda: task.init(jax.random.key(0)))
   builder = experiment.open_dataset(config)
-  splits = {"train": config.data.train, "eval": config.data.eval}
-  fingerprints = {key: sources.fingerprint(builder, split) for key, split in splits.items()}
-  for split in splits.values():
+  fingerprints = {"train": feeds.fingerprint(config, builder), "eval": sources.fingerprint(builder, config.data.eval)}
+  for split in {entry["split"] for entry in fingerprints.values() if "split" in entry}:
     experiment.check_labelled(builder, split, task.labels)
   steps = total_steps(config, fingerprints["train"]["records"])
 
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
-    experiment.claim_workdir(workdir, config, fingerprints, begun=checkpoints.latest is not None)
+    begun = checkpoints.latest is not None
+    initial = _initial_variables(config.init_from, task, parallel) if config.init_from and not begun else None
+    experiment.claim_workdir(workdir, config, fingerprints, begun=begun)
+    if config.pretrain.train.steps and not begun:
+      logger.info("Pre-training first, in %s.", workdir / "pretraining")
+      outcome = train(experiment.pretraining(config), workdir / "pretraining")
+      if outcome.signal or not outcome.finished:
+        return outcome._replace(finished=False)
+      initial = _initial_variables(outcome.workdir, task, parallel)
     eval_data = experiment.open_split(config, builder, config.data.eval)
     feed = stack.enter_context(feeds.open_feed(config, builder, parallel, task))
     optimizer, schedule = experiment.make_optimizer(config, steps)
     feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema))
     state = jax.jit(lambda: init_state(task, optimizer, seed=config.seed, ema=config.train.ema))()
+    if initial is not None:
+      state = start_from(initial, state)
     logger.info("%s, %s parameters, on %s under %s; %d galaxies, %d steps of %d.", config.model.name,
                 f"{experiment.count_parameters(state.params):,}", experiment.hardware(), config.parallel,
                 feed.examples, steps, config.train.batch_size)
@@ -85,11 +99,26 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
       logger.info("Going on from step %d.", checkpoints.latest)
     start = int(state.step)
     return _Loop(
-        config, parallel, task, feed, schedule, steps,
+        config, workdir, parallel, task, feed, schedule, steps,
         evaluator=evaluate.Evaluator(task, parallel, batch_size=config.eval.batch_size), eval_data=eval_data,
         checkpoints=checkpoints,
         logbook=stack.enter_context(Logbook(workdir, resume_step=start, active=jax.process_index() == 0)),
         stop=stack.enter_context(_StopSignal()), state=parallel.replicate(state), step=start, progress=progress).run()
+
+
+def _initial_variables(workdir: str | Path, task: Task, parallel: Parallel) -> dict:
+  """The variables, on the host, with which the run in `workdir` predicts.
+
+  Raises:
+    FileNotFoundError: there is no run, or it has no checkpoint.
+    ValueError: its model is not the task's.
+  """
+  theirs = experiment.read_config(workdir)
+  trained = evaluate.restore(theirs, Path(workdir), parallel, theirs.eval.checkpoint)
+  variables = parallel.fetch(trained.variables)
+  check_shapes(variables, jax.eval_shape(lambda: task.init(jax.random.key(0))), f"The run in {workdir}, to start from,")
+  logger.info("Starting from the parameters of %s, step %d.", workdir, trained.step)
+  return variables
 
 
 def total_steps(config: ml_collections.ConfigDict, examples: int) -> int:
@@ -132,9 +161,10 @@ class Progress:
 class _Loop:
   """One call of `train` after everything is open."""
   config: ml_collections.ConfigDict
+  workdir: Path
   parallel: Parallel
   task: Task
-  feed: feeds.ResidentFeed | feeds.StreamFeed
+  feed: feeds.Feed
   schedule: optax.Schedule
   steps: int
   evaluator: evaluate.Evaluator
@@ -158,6 +188,7 @@ class _Loop:
     """Steps until the end, a signal or the end of patience; the last checkpoint is on disk when it returns."""
     self.last_save = self.last_log = time.monotonic()
     self.logged_step = self.step
+    stopping = 0
     with tqdm.tqdm(total=self.steps, initial=self.step, unit="step", dynamic_ncols=True,
                    disable=None if jax.process_index() == 0 else True) as self.bar:
       while not self.finished:
@@ -187,7 +218,7 @@ class _Loop:
         if stopping and not self.finished:
           break
     self.checkpoints.wait()
-    return Outcome(self.step, self.finished, None if self.finished else stopping)
+    return Outcome(self.step, self.finished, stopping or None, self.workdir)
 
   def _agree(self, mine: int) -> int:
     """The largest of what the hosts say."""

@@ -26,6 +26,18 @@ def init_state(task: Task, optimizer: optax.GradientTransformation, *, seed: int
   return State(jnp.zeros((), jnp.int32), params, collections, optimizer.init(params), averaged)
 
 
+def start_from(variables: dict, state: State) -> State:
+  """A first state with other variables: they are trained on, and the running average starts with them."""
+  collections = {name: value for name, value in variables.items() if name != "params"}
+  return state._replace(params=variables["params"], collections=collections, ema=variables if state.ema else state.ema)
+
+
+def row_keys(seed: int, step: jax.Array | int, rows: jax.Array) -> jax.Array:
+  """The keys of rows of batch `step`, (B,) from (B,): fold_in(fold_in(key(seed), step), row)."""
+  step_key = jax.random.fold_in(jax.random.key(seed), step)
+  return jax.vmap(lambda row: jax.random.fold_in(step_key, row))(rows)
+
+
 def evaluated_variables(state: State) -> dict:
   """The variables that predict: the averaged ones where there are any."""
   return state.ema or {"params": state.params, **state.collections}
@@ -34,16 +46,14 @@ def evaluated_variables(state: State) -> dict:
 def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema: float):
   """`train_step(state, batch, *, axis_name=None) → (state, sums)`, the one step that jit and pmap both run.
 
-  The batch holds `place`, each row's number in the global batch: row i of batch t has the key
-  fold_in(fold_in(key(seed), t), i). The loss's sum is divided by its count over all devices, then gradients are
-  summed, so rows weigh the same wherever they are. `sums` has the task's {name: (sum, count)} and the norms of the
-  gradient and of the new parameters.
+  The batch holds `place`, each row's number in the global batch, which decides its key (`row_keys`). The loss's sum is
+  divided by its count over all devices, then gradients are summed, so rows weigh the same wherever they are. `sums` has
+  the task's {name: (sum, count)} and the norms of the gradient and of the new parameters.
   """
   def train_step(state: State, batch: dict, *, axis_name: str | None = None):
     total_over_devices = (lambda x: jax.lax.psum(x, axis_name)) if axis_name else (lambda x: x)
-    step_key = jax.random.fold_in(jax.random.key(seed), state.step)
-    keys = jax.vmap(lambda row: jax.random.fold_in(step_key, row))(batch["place"])
-    batch = _computed_once(task.augment(keys, batch), state.step)
+    keys = row_keys(seed, state.step, batch["place"])
+    batch = computed_once(task.augment(keys, batch), state.step)
 
     def objective(params):
       sums, collections = task.loss({"params": params, **state.collections}, batch, keys)
@@ -67,7 +77,7 @@ def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed
   return train_step
 
 
-def _computed_once(batch, step):
+def computed_once(batch, step):
   """A barrier behind which nothing is computed again.
 
   XLA would interpolate the images once for the first convolution and once more, slowly, for its derivative. Its CPU

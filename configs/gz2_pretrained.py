@@ -1,0 +1,36 @@
+"""The Galaxy Zoo challenge after pre-training on simulated galaxies: 37 vote fractions a galaxy.
+
+  python -m galaxy_jax.main --config=configs/gz2_pretrained.py --config.data.manual_dir=FOLDER --workdir=runs/pretrained
+
+The model and the data are those of configs/gz2.py, in the same variants. First the network learns from galaxies that
+are drawn anew at every step, in WORKDIR/pretraining; then it is trained on the real ones. An interrupted run goes on
+where it was, in either part. Other real data on the same simulated ones: --config.pretrain.train.steps=0
+--config.init_from=runs/pretrained/pretraining.
+"""
+import ml_collections
+
+from galaxy_jax.configs import gz2
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """The experiment in one of its variants."""
+  c = gz2.get_config(variant)
+  c.name = "gz2 pretrained"
+  pretrain = c.pretrain
+  # What the network will see of real galaxies, at the same pixels on the sky, is all that is rendered. The simulated
+  # population has every orientation, place and size already.
+  pretrain.augment = ml_collections.ConfigDict(
+      {"view": 1.0, "rotation": 0.0, "flip": False, "zoom": 1.0, "shift": 0.0})
+  if c.variant == "cpu":
+    pretrain.data.crop, pretrain.data.size = 256, 96
+    pretrain.train.steps = 4000
+    c.simulated.pretrain = {"train": {"steps": 400}}
+    c.train.epochs = 90.0
+    c.optimizer.learning_rate = 1e-3
+  else:
+    pretrain.data.crop, pretrain.data.size = 276, 128
+    pretrain.train.steps = 40_000
+    c.train.epochs = 60.0
+    c.optimizer.learning_rate = 5e-4
+  pretrain.optimizer = ml_collections.ConfigDict({"learning_rate": 2e-3 if c.variant == "cpu" else 1e-3})
+  return c

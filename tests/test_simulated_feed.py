@@ -1,0 +1,59 @@
+"""Galaxies drawn inside the training step: a function of (seed, step, row) alone, each drawn by one device."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import stand_in
+from simulated_on_devices import BATCH, SIZE, STEPS
+
+from galaxy_jax import feeds, simulate
+from galaxy_jax.parallel import Parallel
+from galaxy_jax.tasks import votes
+
+WAYS = ["jit/1/1", "jit/4/2", "pmap/4/1"]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+  """{way: {name: array}} from a process with four devices."""
+  path = tmp_path_factory.mktemp("devices") / "stored.npz"
+  root = Path(__file__).parent.parent
+  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu",
+                              "PYTHONPATH": str(root)}
+  subprocess.run([sys.executable, root / "tests/simulated_on_devices.py", path], env=environment, check=True,
+                 timeout=200)
+  with np.load(path) as file:
+    return {way: {name.rpartition("/")[2]: file[name] for name in file.files if name.startswith(way)} for way in WAYS}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_galaxy_depends_on_seed_step_and_row_alone(stored, way):
+  galaxy = jax.jit(lambda key: stand_in.galaxy(key, size=SIZE, crop=256))
+  for step in range(STEPS):
+    for row in range(BATCH):
+      key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), step), row)
+      expected = galaxy(jax.random.fold_in(key, 0x67616C61))
+      np.testing.assert_allclose(stored[way]["image"][step, row].astype(int), expected["image"], atol=1)
+      np.testing.assert_allclose(stored[way]["vote_fractions"][step, row], expected["vote_fractions"], atol=1e-6)
+    np.testing.assert_array_equal(stored[way]["place"][step], np.arange(BATCH))
+  assert (stored[way]["mask"] == 1).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_galaxy_is_drawn_once(stored, way):
+  drawn = stored[way]["drawn"]
+  assert len(drawn) == len(np.unique(drawn, axis=0)) == BATCH * STEPS
+
+
+def test_the_simulator_gives_what_the_vote_task_takes():
+  task = votes.Task(*[None] * 6, labels=("vote_fractions",), score="rmse")
+  feed = feeds.SimulatedFeed(task=task, parallel=Parallel("jit", jax.devices()[:1]), seed=0, batch_size=2,
+                             steps_per_call=1, size=32, crop=256, mix="natural", quality=0, epoch=10)
+  batch = jax.eval_shape(feed.draw, 0, np.arange(2))
+  assert {name: (value.shape, str(value.dtype)) for name, value in batch.items()} == {
+      "image": ((2, 32, 32, 3), "uint8"), "vote_fractions": ((2, 37), "float32"), "mask": ((2,), "float32")}
+  assert len(simulate.VERSION)
