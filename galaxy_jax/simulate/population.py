@@ -77,7 +77,7 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.05, smallest: float = 
   # Brightness and size
   g["magnitude"] = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.55, 13.0)
   g["redshift"] = jnp.clip(d.lognormal(0.075, 0.22) * 10 ** (0.1 * (g["magnitude"] - 16.5)), 0.004, 0.25)
-  surface = _by_kind(kind, 20.55, elliptical=20.35, spiral=20.9, irregular=21.6, edge_on=20.7, ring=21.0)
+  surface = _by_kind(kind, 20.45, elliptical=20.25, spiral=21.3, irregular=21.6, edge_on=21.5, ring=21.3)
   surface = d.normal(surface + 0.25 * (g["magnitude"] - 16.4), 0.5)
   half_light = 10 ** (0.2 * (surface - g["magnitude"])) / math.sqrt(2 * math.pi)
   half_light = jnp.where(half_light < smallest, smallest * (1.0 + 0.27 * d.uniform()), half_light)
@@ -147,7 +147,7 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.05, smallest: float = 
   g["lopsided_phase"] = d.uniform(0, 2 * math.pi)
 
   # Bar and ring
-  barred = has_disc & ~_is(kind, EDGE_ON, IRREGULAR) & d.chance(jnp.where(late, 0.4, 0.22))
+  barred = has_disc & ~_is(kind, EDGE_ON, IRREGULAR) & d.chance(jnp.where(late, 0.4, 0.15))
   g["bar_fraction"] = jnp.where(barred, d.uniform(0.08, 0.32), 0.0)
   g["bar_length"] = jnp.clip(d.lognormal(1.25, 0.12), 0.6, 2.2) * scale
   g["bar_width"] = g["bar_length"] * d.uniform(0.18, 0.36)

@@ -1,7 +1,7 @@
 """What Galaxy Zoo's volunteers answer about a simulated galaxy.
 
-Each feature of the galaxy has a *visibility* between 0 and 1: d / (1 + d) with d its contrast times the signal-to-noise
-of a patch of its size times how well the seeing resolves that size. Faint or small features are missed, and with
+Each feature of the galaxy has a *visibility* between 0 and 1: how well the seeing resolves its size, times d / (1 + d)
+with d its contrast times the signal-to-noise of a patch of that size. Faint or small features are missed, and with
 unlimited resolution and signal every feature there is is seen. The probability of each answer of the tree follows from
 the visibilities; about 40 volunteers then walk the tree, each by herself.
 
@@ -43,19 +43,19 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
 
   def seen(contrast, length, brightness=1.0, needs=8.0):
     """`length`: arcsec; `brightness` over the mean; `needs`: the significance that half of the volunteers see."""
-    resolved = 1.0 / (1.0 + (1.3 * seeing / jnp.maximum(length, 1e-3)) ** 3)
-    return _visible(contrast * resolved * brightness * pixel * length / NATIVE_PIXEL / needs)
+    resolved = 1.0 / (1.0 + (1.6 * seeing / jnp.maximum(length, 1e-3)) ** 3)
+    return resolved * _visible(contrast * brightness * pixel * length / NATIVE_PIXEL / needs)
 
   h, q = g["scale_length"], g["disc_axis_ratio"]
   disc = g["has_disc"] * (1.0 - g["bulge_fraction"])
   spacing = 2 * math.pi * h * jnp.tan(g["pitch"]) / g["arm_number"]
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
-  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 0.6 * spacing * jnp.sqrt(0.5 * g["arm_number"]), 0.5, 4.0)
-  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 35.0)
+  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 0.8 * spacing * jnp.sqrt(0.5 * g["arm_number"]), 0.5, 1.0)
+  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 25.0)
   v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0)
   v["knots"] = seen(g["knot_fraction"] * 2.0, 0.35 * h, 0.5, 8.0)
-  v["disc"] = seen(disc, 0.5 * h, 0.6, 30.0)
+  v["disc"] = seen(disc, 0.5 * h, 0.6, 40.0)
   v["dust"] = seen(1.0 - jnp.exp(-g["dust_depth"]), 3.0 * g["dust_width"], 1.0, 10.0)
   v["tail"] = seen(g["tail_strength"], radius, 0.3, 4.0)
   apart = g["partner_separation"] / (g["partner_radius"] + radius)
@@ -74,7 +74,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   blur = (0.5 * seeing / 1.2) ** 2
   v["axis_ratio"] = jnp.sqrt((true_ratio**2 * radius**2 + blur) / (radius**2 + blur))
   # Of an edge-on disc, that it is thin is what shows.
-  v["edge_on"] = g["has_disc"] * jax.nn.sigmoid((0.36 - q) / 0.045) * seen(1.0, 0.6 * h, 1.0, 70.0)
+  v["edge_on"] = g["has_disc"] * jax.nn.sigmoid((0.36 - q) / 0.045) * seen(1.0, h, 1.0, 110.0)
   return v
 
 
@@ -103,11 +103,11 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
     return 1.0 - unseen
 
   q = v["axis_ratio"]
-  featured = either((0.97, v["arms"]), (0.6, v["bar"]), (0.85, v["ring"]), (0.6, v["knots"]), (0.06, v["disc"]),
+  featured = either((0.97, v["arms"]), (0.6, v["bar"]), (0.85, v["ring"]), (0.6, v["knots"]), (0.08, v["disc"]),
                     (0.8, v["edge_on"]), (0.75, v["dust"]), (0.35, v["tail"]), (0.12, v["partner"]), (0.2, v["arc"]),
                     (0.5, v["lopsided"]))
   bad = either((0.9, v["star"]), (0.75, v["trail"]), (0.75, v["column"]))
-  p_features = 0.06 + 0.89 * featured
+  p_features = 0.05 + 0.91 * featured
   artifact = 0.012 + 0.02 * (1.0 - v["detail"]) + 0.9 * bad
   smooth = [(1 - p_features) * (1 - artifact), p_features * (1 - artifact), artifact]
 
@@ -130,7 +130,7 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
           "dust": 0.006}
   odd_feature = [odd_parts.get(name, 0.12 * (1 - odd_seen)) + base[name] for name in base]
 
-  rounded = _ordered(-q, [-0.82, -0.49], 20.0)
+  rounded = _ordered(-q, [-0.82, -0.5], 20.0)
   boxy = g["bulge_boxy"] * v["detail"]
   has_bulge = jax.nn.sigmoid((jnp.log(g["bulge_fraction"] + 1e-3) - math.log(0.05)) * 1.6) * (0.4 + 0.6 * v["detail"]
                                                                                             ) + 0.25 * (1 - v["detail"])
