@@ -1,0 +1,62 @@
+"""Fields of galaxies: outlines, boxes and classes agree with the image and with each other."""
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from galaxy_jax import simulate
+
+SIZE, OBJECTS = 128, 6
+
+
+@functools.cache
+def fields():
+  make = jax.jit(jax.vmap(functools.partial(simulate.scene, size=SIZE, objects=OBJECTS)))
+  return jax.tree.map(np.asarray, make(jax.random.split(jax.random.key(0), 8)))
+
+
+def test_shapes_and_types():
+  batch = fields()
+  assert batch["image"].shape == (8, SIZE, SIZE, 3) and batch["image"].dtype == np.uint8
+  assert batch["masks"].shape == (8, OBJECTS, SIZE, SIZE) and batch["masks"].dtype == bool
+  assert batch["boxes"].shape == (8, OBJECTS, 4) and batch["classes"].shape == batch["valid"].shape == (8, OBJECTS)
+  assert batch["valid"].sum() > 30
+
+
+def test_boxes_bound_the_masks_and_are_empty_where_not_valid():
+  batch = fields()
+  for field in range(8):
+    for mask, box, valid in zip(batch["masks"][field], batch["boxes"][field], batch["valid"][field], strict=True):
+      assert mask.any() == valid
+      if valid:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        np.testing.assert_array_equal(box, [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
+      else:
+        np.testing.assert_array_equal(box, 0)
+
+
+def test_inside_an_outline_it_is_brighter_than_the_sky():
+  batch = fields()
+  for field in range(8):
+    image = batch["image"][field].astype(float).mean(-1)
+    sky = np.median(image[~batch["masks"][field].any(0)])
+    for mask, valid in zip(batch["masks"][field], batch["valid"][field], strict=True):
+      if valid:
+        assert np.median(image[mask]) > sky + 8
+
+
+def test_outlines_overlap_as_they_do_on_the_sky():
+  masks = fields()["masks"]
+  assert (masks.sum(1) > 1).any(axis=(1, 2)).sum() >= 2
+
+
+def test_classes_are_among_those_named():
+  batch = fields()
+  assert set(batch["classes"][batch["valid"]]) <= set(range(len(simulate.SCENE_CLASSES)))
+  assert len(set(batch["classes"][batch["valid"]])) > 1
+
+
+def test_bad_settings_are_named():
+  with pytest.raises(ValueError, match="at least 1 object"):
+    simulate.scene(jax.random.key(0), size=64, objects=0)

@@ -1,0 +1,178 @@
+"""Simulated galaxies as a whole: what a key means, and what must not change with how a galaxy lies or is seen."""
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from galaxy_jax import decision_tree, simulate
+from galaxy_jax.simulate import cutout, instrument, light, population
+from tfds_builders.gz2_tree import QUESTIONS
+
+SIZE = 32
+
+
+def keys(count, seed=0):
+  return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(count))
+
+
+@functools.cache
+def drawn(count=400, mix="natural", seed=0):
+  draw = jax.jit(jax.vmap(lambda key: population.draw(key, population.MIXES[mix])))
+  return jax.tree.map(np.asarray, draw(keys(count, seed)))
+
+
+@functools.cache
+def seen(count=24):
+  return jax.tree.map(np.asarray, jax.jit(jax.vmap(functools.partial(simulate.galaxy, size=SIZE)))(keys(count)))
+
+
+def test_shapes_and_types():
+  batch = seen()
+  assert batch["image"].shape == (24, SIZE, SIZE, 3) and batch["image"].dtype == np.uint8
+  assert batch["vote_counts"].shape == (24, 37) and batch["vote_counts"].dtype == np.int32
+  assert batch["mask"].shape == (24, SIZE, SIZE) and batch["mask"].dtype == bool
+  assert batch["vote_fractions"].dtype == np.float32
+  assert set(batch["kind"]) <= set(range(len(simulate.KINDS)))
+
+
+def test_votes_go_down_the_tree():
+  counts = seen()["vote_counts"]
+  asked = counts[:, :3].sum(1)
+  assert ((asked >= 25) & (asked <= 55)).all()
+  for question in QUESTIONS:
+    parent = asked if question.parent is None else counts[:, question.parent]
+    np.testing.assert_array_equal(counts[:, question.columns].sum(1), parent)
+  np.testing.assert_allclose(seen()["vote_fractions"], counts / asked[:, None], rtol=1e-6)
+
+
+def test_a_galaxy_does_not_depend_on_its_neighbours_in_the_batch_or_on_the_view():
+  one = simulate.galaxy(keys(24)[5], size=SIZE)
+  batch = seen()
+  np.testing.assert_array_equal(one["vote_counts"], batch["vote_counts"][5])
+  assert np.abs(np.asarray(one["image"]).astype(int) - batch["image"][5].astype(int)).max() <= 1
+  other = simulate.galaxy(keys(24)[5], size=48, crop=256)
+  np.testing.assert_array_equal(one["vote_counts"], other["vote_counts"])
+
+
+def test_box_bounds_the_mask():
+  for mask, box in zip(seen()["mask"], seen()["box"], strict=True):
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    expected = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1] if len(rows) else [0, 0, 0, 0]
+    np.testing.assert_array_equal(box, expected)
+
+
+def galaxy_light(g, size=96, pitch=0.5):
+  x, y = light.grid(size, pitch)
+  return light.target(g, x, y, pitch) + light.knots(g, x, y)
+
+
+def test_a_rotated_galaxy_renders_as_the_rotated_image():
+  """Over the whole image, noise aside: by 90° exactly, by 30° as scipy turns the image."""
+  render = jax.jit(lambda g: galaxy_light(g)[1])
+  population_of = drawn()
+  for row in range(0, 40, 4):
+    g = {name: value[row] for name, value in population_of.items()} | {"centre": np.zeros(2, np.float32)}
+    image = np.asarray(render(g))
+    for degrees in (90, 30):
+      # Rows go down: an angle from x towards y turns the image clockwise as it is shown.
+      turned = np.asarray(render(g | {"orientation": np.float32(g["orientation"] + np.deg2rad(degrees))}))
+      if degrees == 90:
+        np.testing.assert_allclose(turned, np.rot90(image, -1), atol=2e-4 * image.max())
+      else:
+        expected = ndimage.rotate(image, -degrees, reshape=False, order=3)
+        inner = np.hypot(*(np.mgrid[:96, :96] - 47.5)) < 40
+        assert np.corrcoef(turned[inner], expected[inner])[0, 1] > 0.995
+
+
+def test_flux_is_conserved_by_inclination_and_seeing():
+  g = {name: value[0] for name, value in drawn().items()}
+  still = {"has_disc": 1.0, "bulge_fraction": 0.2, "bulge_index": 1.5, "bulge_radius": 1.0, "bulge_shape": 2.0,
+           "scale_length": 2.5, "dust_depth": 0.0, "lopsided": 0.0, "bar_fraction": 0.1, "ring_fraction": 0.1,
+           "knot_fraction": 0.1, "arm_strength": 0.8, "flocculence": 0.1, "tail_strength": 0.0, "partner_flux": 0.0,
+           "arc_flux": 0.0, "flux": 100.0, "centre": np.zeros(2, np.float32), "disc_g_r": 0.0, "disc_r_i": 0.0}
+  g = g | {name: np.asarray(value, np.float32) for name, value in still.items()}
+  render = jax.jit(lambda g: galaxy_light(g, 256, 0.25))
+  totals = []
+  for axis_ratio, shape in ((1.0, 2.0), (0.6, 2.0), (0.3, 1.6), (0.2, 1.25)):
+    tilted = g | {"disc_axis_ratio": np.float32(axis_ratio), "disc_shape": np.float32(shape),
+                  "bulge_axis_ratio": np.float32(0.5 + 0.5 * axis_ratio)}
+    sky = render(tilted)
+    totals.append(float(sky[1].sum()) * 0.25**2)
+    blurred = instrument.see(sky, 0.25, jnp.full(3, 1.3), jnp.zeros((3, 2)))
+    np.testing.assert_allclose(blurred.sum((1, 2)), sky.sum((1, 2)), rtol=1e-4)
+  np.testing.assert_allclose(totals, 100.0, rtol=0.03)
+
+
+def test_votes_at_infinite_resolution_and_signal_name_the_true_morphology():
+  """The leading answers, with what blurs and hides the galaxy taken away, for every kind that has a name."""
+  from galaxy_jax.simulate import volunteers
+  g = drawn(3000, "balanced") | {"seeing": np.full(3000, 1e-4, np.float32),
+                                 "sky_noise": np.full((3000, 3), 1e-9, np.float32)}
+  votes = np.asarray(jax.jit(jax.vmap(volunteers.answer_probabilities))(keys(3000, 1), g))
+  lead = np.asarray(decision_tree.leading_answers(votes))
+  kind = np.array([simulate.KINDS[k] for k in g["kind"]])
+  name = {question.name: i for i, question in enumerate(QUESTIONS)}
+
+  def share(rows, question, answer):
+    assert rows.sum() > 20, (question, answer)
+    answers = QUESTIONS[name[question]].answers
+    return np.mean(lead[rows, name[question]] == answers.index(answer))
+
+  assert share(kind == "elliptical", "smooth_or_features", "smooth") > 0.97
+  spiral = (kind == "spiral") & (g["disc_axis_ratio"] > 0.45)
+  assert share(spiral, "smooth_or_features", "features_or_disk") > 0.99
+  assert share(spiral, "edgeon", "no") > 0.97
+  assert share(spiral, "spiral", "spiral") > 0.97
+  for number, answer in ((1, "1"), (2, "2"), (3, "3"), (4, "4")):
+    assert share(spiral & (g["arm_number"] == number), "arms_number", answer) > 0.8
+  thin = (kind == "edge_on") & (g["disc_axis_ratio"] < 0.25)
+  assert share(thin, "smooth_or_features", "features_or_disk") > 0.97
+  assert share(thin, "edgeon", "yes") > 0.97
+  assert share(thin & (g["bulge_boxy"] > 0) & (g["bulge_fraction"] > 0.15), "bulge_shape", "boxy") > 0.9
+  assert share(thin & (g["bulge_boxy"] == 0) & (g["bulge_fraction"] > 0.2), "bulge_shape", "rounded") > 0.9
+  assert share(thin & (g["bulge_fraction"] < 0.02), "bulge_shape", "no_bulge") > 0.8
+  barred = g["has_disc"].astype(bool) & (g["bar_fraction"] > 0.1) & (g["disc_axis_ratio"] > 0.5)
+  assert share(barred & (kind != "merger"), "bar", "bar") > 0.97
+  assert share(spiral & (g["bar_fraction"] == 0), "bar", "no_bar") > 0.97
+  round_ones = (kind == "elliptical") & (g["bulge_axis_ratio"] > 0.88)
+  assert share(round_ones, "rounded", "completely_round") > 0.9
+  assert share((kind == "elliptical") & (g["bulge_axis_ratio"] > 0.58) & (g["bulge_axis_ratio"] < 0.75), "rounded",
+               "in_between") > 0.9
+  assert share(kind == "merger", "odd", "yes") > 0.95
+  assert share(kind == "merger", "odd_feature", "merger") > 0.8
+  assert share(kind == "ring", "odd_feature", "ring") > 0.6
+
+
+def test_bad_settings_are_named():
+  with pytest.raises(ValueError, match="mix is 'wild'; expected one of natural, balanced"):
+    simulate.galaxy(jax.random.key(0), size=32, mix="wild")
+  with pytest.raises(ValueError, match="crop of 0 to 424"):
+    simulate.galaxy(jax.random.key(0), size=32, crop=500)
+
+
+REFERENCE = Path(__file__).with_name("reference.npz")
+
+
+def test_a_key_means_the_same_galaxy_on_every_jax():
+  """Against images and votes stored by one version of jax; made anew whenever simulate.VERSION is raised."""
+  reference = np.load(REFERENCE)
+  assert str(reference["version"]) == simulate.VERSION, "python tests/simulate/make_reference.py"
+  batch = seen()
+  difference = np.abs(batch["image"].astype(int) - reference["images"].astype(int))
+  assert difference.max() <= 1
+  same = (batch["vote_counts"] == reference["counts"]).all(1)
+  assert same.mean() >= 0.999
+
+
+def test_views_show_what_they_say():
+  """The central 212 of 424 pixels, at as many pixels, show the galaxy twice as large."""
+  whole = simulate.galaxy(keys(24)[3], size=64)["mask"]
+  half = simulate.galaxy(keys(24)[3], size=64, crop=212)["mask"]
+  inner = np.asarray(whole)[16:48, 16:48]
+  shrunk = np.asarray(half).reshape(32, 2, 32, 2).mean((1, 3)) >= 0.5
+  assert np.mean(inner == shrunk) > 0.95
+  assert cutout.view_width({"petrosian_radius": 5.0}, 0) == pytest.approx(42.4)
