@@ -20,7 +20,11 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   # What the network will see of real galaxies, at the same pixels on the sky, is all that is rendered. The simulated
   # population has every orientation, place and size already.
   pretrain.augment = ml_collections.ConfigDict(
-      {"view": 1.0, "rotation": 0.0, "flip": False, "zoom": 1.0, "shift": 0.0})
+      {"view": 1.0, "rotation": 0.0, "flip": False, "zoom": 1.0, "shift": 0.0,
+       # What the simulator may have wrong about the survey's colours and brightness is not to be relied on.
+       "brightness": 0.15, "channel_gain": 0.08, "noise": 0.01})
+  # More of what is rare among galaxies: edge-on, disturbed and merging ones.
+  pretrain.simulator = ml_collections.ConfigDict({"mix": "balanced"})
   if c.variant == "cpu":
     pretrain.data.crop, pretrain.data.size = 256, 96
     pretrain.train.steps = 4000

@@ -15,6 +15,24 @@ from .statistics import Statistics
 
 #: The groups of statistics that a simulator is asked to match; the others make the judge stricter.
 NAMED = ("concentration", "axis_ratio", "asymmetry", "smoothness", "colour", "radius", "noise", "profile")
+#: Of each but the last two, the quantity itself, as `matched` takes it.
+_QUANTITIES = ("concentration/c", "axis_ratio/moments", "asymmetry/a", "smoothness/s", "colour/rg_middle",
+               "colour/gb_middle", "radius/half_light")
+
+
+def matched(table: Statistics) -> Statistics:
+  """The quantities that a simulator is asked to match, once each.
+
+  Concentration, axis ratio, asymmetry, smoothness, the galaxy's two colours, half-light radius, the noise's level and
+  the profile of all light; the groups NAMED hold these by channel and ring, and the noise's structure too.
+  """
+  column = dict(zip(table.names, table.values.T, strict=True))
+  chosen = {name: column[name] for name in _QUANTITIES}
+  chosen["noise/level"] = sum(column[f"noise/deviation_{channel}"] for channel in "rgb") / 3
+  rings = sorted(name[-2:] for name in table.names if name.startswith("profile/r_"))
+  for ring in rings:  # profiles are logarithms
+    chosen[f"profile/light_{ring}"] = np.log(sum(np.exp(column[f"profile/{channel}_{ring}"]) for channel in "rgb") / 3)
+  return Statistics(tuple(chosen), np.stack(list(chosen.values()), axis=1))
 
 
 class Verdict(NamedTuple):

@@ -7,7 +7,7 @@ from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE, NATIVE_P
 
 #: The survey's colour image: what g, r, i are multiplied by (in the proportions of its finding charts), Q, and the
 #: photo-electrons a nanomaggy gives in an exposure of 54 s.
-SCALES, SOFTENING, GAIN = (5.1, 3.4, 3.05), 2.55, (800.0, 980.0, 650.0)
+SCALES, SOFTENING, GAIN = (5.4, 3.5, 3.17), 2.6, (800.0, 980.0, 650.0)
 #: How soft the enlargement is (see instrument.resample), and how coarsely tiles code colour.
 SMOOTH, TILE_CHROMA_QUALITY = 0.55, 52.0
 #: Counts that the published images lack in red, green and blue.

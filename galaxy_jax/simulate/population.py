@@ -77,7 +77,7 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.05, smallest: float = 
   # Brightness and size
   g["magnitude"] = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.55, 13.0)
   g["redshift"] = jnp.clip(d.lognormal(0.075, 0.22) * 10 ** (0.1 * (g["magnitude"] - 16.5)), 0.004, 0.25)
-  surface = _by_kind(kind, 20.45, elliptical=20.25, spiral=21.3, irregular=21.6, edge_on=21.5, ring=21.3)
+  surface = _by_kind(kind, 20.5, elliptical=20.4, spiral=21.15, irregular=21.6, edge_on=21.1, ring=21.3)
   surface = d.normal(surface + 0.25 * (g["magnitude"] - 16.4), 0.5)
   half_light = 10 ** (0.2 * (surface - g["magnitude"])) / math.sqrt(2 * math.pi)
   half_light = jnp.where(half_light < smallest, smallest * (1.0 + 0.27 * d.uniform()), half_light)
@@ -123,7 +123,7 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.05, smallest: float = 
   # Colours: a red and a blue sequence, reddened by redshift
   z = g["redshift"]
   old = d.normal(0.81, 0.04) + 0.6 * z
-  young = jnp.where(late, d.normal(_by_kind(kind, 0.48, irregular=0.3), 0.09), d.normal(0.67, 0.06)) + 0.5 * z
+  young = jnp.where(late, d.normal(_by_kind(kind, 0.45, irregular=0.3), 0.1), d.normal(0.67, 0.06)) + 0.5 * z
   g["bulge_g_r"], g["disc_g_r"] = old + 0.0 * z, young
   g["bulge_r_i"], g["disc_r_i"] = 0.36 + 0.45 * (old - 0.81), 0.27 + 0.35 * (young - 0.5) + d.normal(0.0, 0.025)
   g["arm_bluer"] = jnp.where(late, d.uniform(0.05, 0.3), 0.0)
@@ -148,8 +148,8 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.05, smallest: float = 
 
   # Bar and ring
   barred = has_disc & ~_is(kind, EDGE_ON, IRREGULAR) & d.chance(jnp.where(late, 0.4, 0.15))
-  g["bar_fraction"] = jnp.where(barred, d.uniform(0.08, 0.32), 0.0)
-  g["bar_length"] = jnp.clip(d.lognormal(1.25, 0.12), 0.6, 2.2) * scale
+  g["bar_fraction"] = jnp.where(barred, d.uniform(0.1, 0.42), 0.0)
+  g["bar_length"] = jnp.clip(d.lognormal(1.35, 0.12), 0.6, 2.4) * scale
   g["bar_width"] = g["bar_length"] * d.uniform(0.18, 0.36)
   g["bar_angle"] = d.uniform(0, math.pi)
   g["arm_inner"] = jnp.where(barred, jnp.maximum(g["arm_inner"], 0.8 * g["bar_length"]), g["arm_inner"])
@@ -166,7 +166,7 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.05, smallest: float = 
 
   # Knots of star formation along the arms, or anywhere in an irregular galaxy
   knotty = late & ~_is(kind, EDGE_ON)
-  g["knot_fraction"] = jnp.where(knotty, d.power(0.01, _by_kind(kind, 0.12, irregular=0.4), -0.6), 0.0)
+  g["knot_fraction"] = jnp.where(knotty, d.power(0.01, _by_kind(kind, 0.09, irregular=0.4), -0.6), 0.0)
   share = d.uniform(count=KNOTS) ** 3
   g["knot_share"] = share / jnp.sum(share)
   radius = scale * jnp.clip(-jnp.log(d.uniform(count=KNOTS)) - jnp.log(d.uniform(count=KNOTS)), 0.3, 3.6)
@@ -220,12 +220,12 @@ def _petrosian_radius(g):
   """r90 as SDSS measures it (Blanton et al. 2001, AJ 121, 2358), arcsec, from the growth curve of bulge and disc.
 
   In circular apertures: the Petrosian radius is where the brightness falls to a fifth of the mean inside; 90 % of the
-  light within two of those lies inside r90. The seeing rounds the profiles off; a partner is taken to widen them.
+  light within two of those lies inside r90. Seeing and a partner are taken to widen them.
   """
   r = g["half_light_radius"] * jnp.exp(jnp.linspace(-3.0, 3.0, 72))
   angles = (jnp.arange(8) + 0.5) * (math.pi / 16)
   u, v = r[:, None] * jnp.cos(angles), r[:, None] * jnp.sin(angles)
-  soft = 0.5 * g["seeing"]
+  soft = 0.1 * g["seeing"]
   bulge = profiles.sersic(profiles.radius(u, v, g["bulge_axis_ratio"], g["bulge_shape"], soft), g["bulge_radius"],
                           g["bulge_index"], g["bulge_axis_ratio"], g["bulge_shape"])
   disc = profiles.exponential(profiles.radius(u, v, g["disc_axis_ratio"], g["disc_shape"], soft), g["scale_length"],
@@ -235,12 +235,12 @@ def _petrosian_radius(g):
   below = brightness * math.pi * r * r < 0.2 * flux
   petrosian = r[jnp.argmax(below)]
   total = jnp.interp(2.0 * petrosian, r, flux)
-  r90 = jnp.interp(0.9 * total, flux, r)
+  r90 = jnp.sqrt(jnp.interp(0.9 * total, flux, r) ** 2 + (0.7 * g["seeing"]) ** 2)
   # A partner's light is in the apertures as well, where the survey did not take the two apart.
   reach = g["partner_separation"] + g["partner_radius"]
   together = jnp.clip(g["partner_flux"] / g["flux"], 0.0, 1.0) * (g["partner_separation"] < 1.3 * r90)
   r90 = r90 + jnp.where(g["partner_flux"] > 0, 0.7 * together * jnp.maximum(reach - r90, 0.0), 0.0)
-  return jnp.maximum(0.83 * r90, 2.5)
+  return jnp.maximum(0.9 * r90, 2.8)
 
 
 def _brightest(d, *, area, density, reference, slope, count):
