@@ -26,6 +26,11 @@ def drawn(count=400, mix="natural", seed=0):
 
 
 @functools.cache
+def maker(size, crop):
+  return jax.jit(functools.partial(simulate.galaxy, size=size, crop=crop))
+
+
+@functools.cache
 def seen(count=24):
   return jax.tree.map(np.asarray, jax.jit(jax.vmap(functools.partial(simulate.galaxy, size=SIZE)))(keys(count)))
 
@@ -50,11 +55,11 @@ def test_votes_go_down_the_tree():
 
 
 def test_a_galaxy_does_not_depend_on_its_neighbours_in_the_batch_or_on_the_view():
-  one = simulate.galaxy(keys(24)[5], size=SIZE)
+  one = maker(SIZE, 424)(keys(24)[5])
   batch = seen()
   np.testing.assert_array_equal(one["vote_counts"], batch["vote_counts"][5])
   assert np.abs(np.asarray(one["image"]).astype(int) - batch["image"][5].astype(int)).max() <= 1
-  other = simulate.galaxy(keys(24)[5], size=48, crop=256)
+  other = maker(SIZE, 212)(keys(24)[5])
   np.testing.assert_array_equal(one["vote_counts"], other["vote_counts"])
 
 
@@ -71,8 +76,11 @@ def galaxy_light(g, size=96, pitch=0.5):
 
 
 def test_a_rotated_galaxy_renders_as_the_rotated_image():
-  """Over the whole image, noise aside: by 90° exactly, by 30° as scipy turns the image."""
-  render = jax.jit(lambda g: galaxy_light(g)[1])
+  """Noise aside: by 90° to rounding, by 30° as scipy turns the image that the seeing leaves."""
+  @jax.jit
+  def render(g):
+    return instrument.see(galaxy_light(g), 0.5, jnp.full(3, 1.5), jnp.zeros((3, 2)))[1]
+
   population_of = drawn()
   for row in range(0, 40, 4):
     g = {name: value[row] for name, value in population_of.items()} | {"centre": np.zeros(2, np.float32)}
@@ -81,7 +89,7 @@ def test_a_rotated_galaxy_renders_as_the_rotated_image():
       # Rows go down: an angle from x towards y turns the image clockwise as it is shown.
       turned = np.asarray(render(g | {"orientation": np.float32(g["orientation"] + np.deg2rad(degrees))}))
       if degrees == 90:
-        np.testing.assert_allclose(turned, np.rot90(image, -1), atol=2e-4 * image.max())
+        np.testing.assert_allclose(turned, np.rot90(image, -1), atol=1e-3 * image.max())
       else:
         expected = ndimage.rotate(image, -degrees, reshape=False, order=3)
         inner = np.hypot(*(np.mgrid[:96, :96] - 47.5)) < 40
@@ -118,7 +126,7 @@ def test_votes_at_infinite_resolution_and_signal_name_the_true_morphology():
   name = {question.name: i for i, question in enumerate(QUESTIONS)}
 
   def share(rows, question, answer):
-    assert rows.sum() > 20, (question, answer)
+    assert rows.sum() >= 10, (question, answer)
     answers = QUESTIONS[name[question]].answers
     return np.mean(lead[rows, name[question]] == answers.index(answer))
 
@@ -170,9 +178,9 @@ def test_a_key_means_the_same_galaxy_on_every_jax():
 
 def test_views_show_what_they_say():
   """The central 212 of 424 pixels, at as many pixels, show the galaxy twice as large."""
-  whole = simulate.galaxy(keys(24)[3], size=64)["mask"]
-  half = simulate.galaxy(keys(24)[3], size=64, crop=212)["mask"]
-  inner = np.asarray(whole)[16:48, 16:48]
-  shrunk = np.asarray(half).reshape(32, 2, 32, 2).mean((1, 3)) >= 0.5
-  assert np.mean(inner == shrunk) > 0.95
+  whole, half = (np.asarray(maker(SIZE, crop)(keys(24)[3])["mask"]) for crop in (424, 212))
+  quarter = SIZE // 4
+  inner = whole[quarter:-quarter, quarter:-quarter]
+  shrunk = half.reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)) >= 0.5
+  assert inner.any() and np.mean(inner == shrunk) > 0.95
   assert cutout.view_width({"petrosian_radius": 5.0}, 0) == pytest.approx(42.4)
