@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from galaxy_jax.simulate import instrument, labels, light, population, volunteers
 from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE, NATIVE_PIXEL
 
-#: The survey's colour image: what g, r, i are multiplied by (in the proportions of its finding charts), Q, and the
-#: photo-electrons a nanomaggy gives in an exposure of 54 s.
+#: The colour image: what g, r, i are multiplied by, and Q of the stretch, both fitted; the photo-electrons that a
+#: nanomaggy gives in the survey's 54 s.
 SCALES, SOFTENING, GAIN = (5.4, 3.5, 3.17), 2.6, (800.0, 980.0, 650.0)
 #: How soft the enlargement is (see instrument.resample), and how coarsely tiles code colour.
 SMOOTH, TILE_CHROMA_QUALITY = 0.55, 52.0
@@ -29,7 +29,7 @@ def detector(size: int, width) -> tuple[int, jax.Array]:
 
 def view_width(g: dict, crop: int) -> jax.Array:
   """Arcsec that the central `crop` of the 424 pixels show; 0 counts as all."""
-  return (crop or CUTOUT_PIXELS) * CUTOUT_SCALE * g["petrosian_radius"]
+  return (crop or CUTOUT_PIXELS) * CUTOUT_SCALE * g["r90"]
 
 
 def _seen(g, sky, pitch):
@@ -50,7 +50,7 @@ def parts(g: dict, *, size: int, crop: int = CUTOUT_PIXELS):
   """
   pixels, pitch = detector(size, view_width(g, crop))
   x, y = light.grid(pixels, pitch)
-  own = light.target(g, x, y, pitch) + light.knots(g, x, y)
+  own = light.target(g, x, y, pitch)
   others = light.surroundings(g, x, y, pitch)
   unit = NATIVE_PIXEL**2
   return _seen(g, own * unit, pitch), _seen(g, others * unit, pitch), pitch
@@ -82,8 +82,10 @@ def develop(key, sky, frame: dict, binning) -> jax.Array:
   level = frame["sky_offset"][:, None, None]
   noisy = instrument.expose(key, sky + level, frame["sky_noise"], jnp.asarray(GAIN), binning)
   picture = instrument.colours(noisy, frame["sky_noise"], binning, jnp.asarray(SCALES), SOFTENING)
-  # Tiles are coded at native pixels: coarser ones average the coder's marks away.
-  picture = jnp.where(binning < 1.5, instrument.jpeg(picture, frame["tile_quality"], TILE_CHROMA_QUALITY), picture)
+  # Tiles are coded at native pixels, in blocks that lie anywhere; coarser pixels average the coder's marks away.
+  phase = frame["tile_phase"].astype(jnp.int32)
+  tile = instrument.jpeg(jnp.roll(picture, phase, (1, 2)), frame["tile_quality"], TILE_CHROMA_QUALITY)
+  picture = jnp.where(binning < 1.5, jnp.roll(tile, -phase, (1, 2)), picture)
   return picture - jnp.asarray(BLACK)[:, None, None]
 
 
@@ -127,8 +129,8 @@ def galaxy(key: jax.Array, *, size: int, crop: int = CUTOUT_PIXELS, mix: str = "
   image = photograph(for_noise, g, own + others, pitch, size=size, crop=crop, quality=quality)
   counts = volunteers.vote(for_votes, volunteers.answer_probabilities(for_crowd, g))
   fractions = counts / jnp.maximum(jnp.sum(counts[:3]), 1)
-  red = instrument.resample(own[1:2], pitch, size, view_width(g, crop) / size, 0.0)[0]
-  mask = labels.outline(red, ISOPHOTE_FLUX)
+  r_band = instrument.resample(own[1:2], pitch, size, view_width(g, crop) / size, 0.0)[0]
+  mask = labels.outline(r_band, ISOPHOTE_FLUX)
   return {"image": image, "vote_fractions": fractions.astype(jnp.float32), "vote_counts": counts,
           "five_class": labels.five_class(fractions), "ten_class": labels.ten_class(fractions), "kind": g["kind"],
           "mask": mask, "box": labels.bounding_box(mask)}

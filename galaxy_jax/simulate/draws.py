@@ -7,14 +7,14 @@ class Draws:
   """Takes numbers from two blocks, uniform and normal, that one key has drawn in one call each.
 
   Thousands of galaxies are drawn side by side, so that a call a parameter would cost more than the parameters. The
-  order in which numbers are taken is part of what a key means: a new parameter takes its numbers last.
+  order in which numbers are taken is part of what a key means.
   """
 
-  def __init__(self, key: jax.Array, *, uniforms: int, normals: int):
-    """`key`: one typed key; `uniforms`, `normals`: how many numbers of each there are to take."""
+  def __init__(self, key: jax.Array, *, size: int = 160):
+    """`key`: one typed key; `size`: how many numbers of each kind there are to take."""
     for_uniforms, for_normals = jax.random.split(key)
-    self._uniforms = jax.random.uniform(for_uniforms, (uniforms,), minval=1e-7, maxval=1.0)
-    self._normals = jax.random.normal(for_normals, (normals,))
+    self._uniforms = jax.random.uniform(for_uniforms, (size,), minval=1e-7, maxval=1.0)
+    self._normals = jax.random.normal(for_normals, (size,))
     self._taken = [0, 0]
 
   def _take(self, block, which, count):

@@ -5,12 +5,12 @@ import jax
 import jax.numpy as jnp
 
 from galaxy_jax import decision_tree
-from galaxy_jax.simulate import instrument, labels, light, population, volunteers
+from galaxy_jax.simulate import instrument, labels, light, neighbourhood, population, volunteers
 from galaxy_jax.simulate.cutout import ISOPHOTE_FLUX, develop, finish
 from galaxy_jax.simulate.draws import Draws
 from galaxy_jax.simulate.instrument import NATIVE_PIXEL
 
-#: Pixels of the patch that a galaxy's light is computed on: four fifths of a minute.
+#: Pixels of the patch that a galaxy's light is computed on: 57″.
 PATCH = 144
 #: Half-light radii that the patch holds without a visible edge, arcsec, and the faintest magnitude.
 _SMALLEST, _LARGEST, _FAINTEST = 0.9, 7.0, 18.5
@@ -23,6 +23,8 @@ _SPIRAL, _ELLIPTICAL = 0.5, 0.6
 def scene(key: jax.Array, *, size: int, objects: int = 24, mix: str = "natural", quality: int = 0) -> dict:
   """Simulates a field at the survey's own pixels; pure, as `galaxy`.
 
+  Stars, and galaxies too faint and small for a shape, have no outline.
+
   Args:
     key: a typed PRNG key.
     size: pixels of the image's side, of 0.396″.
@@ -34,7 +36,8 @@ def scene(key: jax.Array, *, size: int, objects: int = 24, mix: str = "natural",
     image: (size, size, 3) uint8.
     masks: (K, size, size) bool, each galaxy's light inside its isophote, whatever lies before or behind it.
     boxes: (K, 4) float32 y0, x0, y1, x1, pixels, ends exclusive; zeros where not valid.
-    classes: (K,) int32, index into SCENE_CLASSES: what most volunteers would see.
+    classes: (K,) int32, index into SCENE_CLASSES by the votes, as mask_galaxy has them: spiral where half see features
+      or a disc, edge-on ones included, elliptical where six in ten see a smooth galaxy, else other.
     valid: (K,) bool: the galaxy's centre is in the image and its outline holds enough pixels.
 
   Raises:
@@ -46,21 +49,26 @@ def scene(key: jax.Array, *, size: int, objects: int = 24, mix: str = "natural",
     raise ValueError(f"expected a size of at least 32, at least 1 object and a quality of 0 to 100; got size {size}, "
                      f"{objects} objects and quality {quality}")
   for_galaxies, for_places, for_frame, for_noise = jax.random.split(key, 4)
-  around = Draws(for_frame, uniforms=200, normals=200)
-  frame = population.frame(around)
-  rest = population.neighbours(around, size * NATIVE_PIXEL, 16.0)
-  blank = {"orientation": 0.0, "star_flux": 0.0, "trail_strength": 0.0, "trail_angle": 0.0, "trail_offset": 0.0,
-           "trail_band": jnp.zeros(3)}
+  drawn = Draws(for_frame)
+  frame = neighbourhood.frame(drawn)
+  rest = neighbourhood.around(drawn, size * NATIVE_PIXEL, 16.0)
+  # Galaxies with a shape are those that have an outline, and nothing is wrong with the frame.
+  rest |= {"companion_flux": jnp.zeros_like(rest["companion_flux"]), "star_flux": 0.0, "trail_strength": 0.0,
+           "trail_angle": 0.0, "trail_offset": 0.0, "trail_band": jnp.zeros(3)}
 
-  one = functools.partial(_patch, weights=population.MIXES[mix], frame=frame)
-  patches, outlines, kinds = jax.vmap(one)(jax.random.split(for_galaxies, objects))
-  # Half of the places are drawn beside an earlier one, so that galaxies overlap more often than by chance.
-  draws = Draws(for_places, uniforms=3 * objects, normals=2 * objects)
-  free = draws.uniform(0.0, size, 2 * objects).reshape(objects, 2)
-  beside = jnp.roll(free, 1, axis=0) + draws.normal(0.0, 24.0, 2 * objects).reshape(objects, 2)
-  places = jnp.where((draws.uniform(count=objects) < 0.4)[:, None], beside, free)
-  corners = jnp.clip(jnp.round(places).astype(jnp.int32), 0, size - 1)
+  # Four in ten lie beside another place, so that galaxies overlap more often than by chance.
+  places_drawn = Draws(for_places, size=3 * objects)
+  free = places_drawn.uniform(0.0, size, 2 * objects).reshape(objects, 2)
+  beside = jnp.roll(free, 1, axis=0) + places_drawn.normal(0.0, 24.0, 2 * objects).reshape(objects, 2)
+  places = jnp.where((places_drawn.uniform(count=objects) < 0.4)[:, None], beside, free)
   inside = jnp.all((places >= 0) & (places < size), axis=1)
+  corners = jnp.clip(jnp.floor(places).astype(jnp.int32), 0, size - 1)
+  # Rows and columns; the patch's middle lies half a pixel before the pixel that its corner's number names.
+  within = (places - corners - 0.5)[:, ::-1] * NATIVE_PIXEL
+
+  kinds = jnp.asarray(population.MIXES[mix]).at[population.ARTIFACT].set(0.0)
+  one = functools.partial(_patch, weights=kinds, frame=frame)
+  patches, outlines, classes = jax.vmap(one)(jax.random.split(for_galaxies, objects), within)
 
   # A margin of half a patch on each side takes what hangs over.
   pixels = -(-(size + PATCH) // 16) * 16
@@ -75,7 +83,7 @@ def scene(key: jax.Array, *, size: int, objects: int = 24, mix: str = "natural",
   canvas, _ = jax.lax.scan(add, canvas, (patches * inside[:, None, None, None], corners))
   x, y = light.grid(pixels, NATIVE_PIXEL)
   offset = (pixels - size - PATCH) / 2 * NATIVE_PIXEL
-  canvas += light.surroundings(blank | rest, x + offset, y + offset, NATIVE_PIXEL) * NATIVE_PIXEL**2
+  canvas += light.surroundings(rest, x + offset, y + offset, NATIVE_PIXEL) * NATIVE_PIXEL**2
   canvas = instrument.see(canvas, NATIVE_PIXEL, frame["seeing"] * jnp.asarray(instrument.SEEING_RATIO),
                           frame["band_shift"])
   picture = develop(for_noise, canvas, frame, 1.0)
@@ -89,16 +97,18 @@ def scene(key: jax.Array, *, size: int, objects: int = 24, mix: str = "natural",
   masks = jax.vmap(place)(outlines, corners)
   valid = inside & (jnp.sum(masks, axis=(1, 2)) >= _FEWEST)
   masks &= valid[:, None, None]
-  return {"image": image, "masks": masks, "boxes": labels.bounding_box(masks), "classes": kinds, "valid": valid}
+  return {"image": image, "masks": masks, "boxes": labels.bounding_box(masks), "classes": classes, "valid": valid}
 
 
-def _patch(key, *, weights, frame):
-  """A galaxy on its own: light before the telescope (3, P, P), outline (P, P) and class."""
+def _patch(key, centre, *, weights, frame):
+  """A galaxy on its own, `centre` (2,) arcsec from the middle: light before the telescope (3, P, P), outline (P, P) and
+  class.
+  """
   for_galaxy, for_crowd = jax.random.split(key)
   g = population.draw(for_galaxy, weights, faintest=_FAINTEST, smallest=_SMALLEST, largest=_LARGEST) | frame
-  g["centre"] = jnp.zeros(2)
+  g["centre"] = centre
   x, y = light.grid(PATCH, NATIVE_PIXEL)
-  own = (light.target(g, x, y, NATIVE_PIXEL) + light.knots(g, x, y)) * NATIVE_PIXEL**2
+  own = light.target(g, x, y, NATIVE_PIXEL) * NATIVE_PIXEL**2
   # The window ends what would be cut off at the patch's edge.
   r = jnp.sqrt(x * x + y * y) / (PATCH / 2 * NATIVE_PIXEL)
   own = own * jax.nn.sigmoid((0.9 - r) / 0.025)

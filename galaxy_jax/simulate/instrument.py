@@ -19,7 +19,7 @@ from jax.scipy.special import erf
 NATIVE_PIXEL = 0.396
 #: A Galaxy Zoo 2 cut-out is 424 pixels of 0.02 Petrosian radii (r90).
 CUTOUT_PIXELS, CUTOUT_SCALE = 424, 0.02
-#: The seeing of g and i over that of r (the survey's medians are 1.44″, 1.32″, 1.26″).
+#: The seeing of g and i over that of r (the survey's medians are 1.44″, 1.32″, 1.26″; York et al. 2000).
 SEEING_RATIO = (1.09, 1.0, 0.955)
 
 
@@ -79,7 +79,8 @@ def colours(light, sky_noise, binning, scales, softening):
     light: (3, M, M) with its noise, nanomaggies per native pixel, bands g, r, i.
     sky_noise, binning: as for `expose`.
     scales: (3,) by which the bands are multiplied before the stretch.
-    softening: Q of asinh(Q I) / Q.
+    softening: Q of asinh(Q I) / Q, I the sum of the channels (Lupton et al. take their mean, so their Q is three times
+      this one).
 
   Returns:
     (3, M, M) red, green, blue, 0 … 255, not rounded.

@@ -4,8 +4,10 @@ import jax.numpy as jnp
 
 from galaxy_jax.simulate import profiles
 
-#: How much more dust takes from g and less from i than from r (Cardelli, Clayton & Mathis 1989).
-_EXTINCTION = (1.36, 1.0, 0.74)
+#: What dust takes from g, r, i, in units of r (Cardelli, Clayton & Mathis 1989, ApJ 345, 245; R_V = 3.1).
+_EXTINCTION = (1.38, 1.0, 0.76)
+#: Half-widths of a lensed arc and of a satellite's trail, arcsec.
+_ARC_WIDTH, _TRAIL_WIDTH = 0.35, 0.5
 
 
 def bands(flux, g_r, r_i):
@@ -29,33 +31,75 @@ def target(g: dict, x, y, pitch) -> jax.Array:
 
   Args:
     g: parameters, from `population.draw`.
-    x, y: sky coordinates on a grid that broadcasts to (M, M), arcsec.
-    pitch: arcsec per pixel, to soften what is sharper.
+    x, y: sky coordinates, (1, M) and (M, 1), arcsec, from `grid`.
+    pitch: arcsec per pixel.
 
   Returns:
     (3, M, M) nanomaggies per square arcsec in g, r, i.
   """
-  x, y = jnp.broadcast_arrays(x - g["centre"][0], y - g["centre"][1])
-  u, v = profiles.rotate(x, y, g["orientation"])
-  total = _bulge_and_disc(g, u, v, pitch) + _tail_and_arc(g, u, v)
-  return total + _partner(g, u, v, pitch)
+  u, v = profiles.rotate(*jnp.broadcast_arrays(x - g["centre"][0], y - g["centre"][1]), g["orientation"])
+  light = _bulge_and_disc(g, u, v, pitch) + _tail_and_arc(g, u, v)
+  light += _paint(_partner(g, u, v, profiles.SOFT * pitch), _partner_colour(g))
+  return light + _points_of(g, x, y, pitch)
+
+
+def _bulge(g, u, v, soft):
+  r = profiles.radius(u, v, g["bulge_axis_ratio"], g["bulge_shape"], soft)
+  return profiles.sersic(r, g["bulge_radius"], g["bulge_index"], g["bulge_axis_ratio"], g["bulge_shape"])
+
+
+def _partner(g, u, v, soft):
+  s, t = profiles.rotate(u - g["partner_x"], v - g["partner_y"], g["partner_angle"])
+  r = profiles.radius(s, t, g["partner_axis_ratio"], soft=soft)
+  return profiles.sersic(r, g["partner_radius"], g["partner_index"], g["partner_axis_ratio"])
+
+
+def _bulge_colour(g):
+  return bands(g["flux"] * g["bulge_fraction"], g["bulge_g_r"], g["bulge_r_i"])
+
+
+def _partner_colour(g):
+  return bands(g["partner_flux"], g["partner_g_r"], profiles.r_i(g["partner_g_r"]))
+
+
+def _points_of(g, x, y, pitch):
+  """What is smaller than a pixel, or may be: knots of star formation, and the cusps of bulge and partner."""
+  size = x.shape[1]
+  turn = g["orientation"]
+  partner_x, partner_y = profiles.rotate(g["partner_x"], g["partner_y"], -turn)
+  at_x, at_y = g["centre"][0] + jnp.stack([0.0, partner_x]), g["centre"][1] + jnp.stack([0.0, partner_y])
+
+  def bulge(u, v, soft):
+    return _bulge(g, *profiles.rotate(u, v, turn), soft)
+
+  def partner(u, v, soft):
+    return _partner(g | {"partner_x": 0.0, "partner_y": 0.0}, *profiles.rotate(u, v, turn), soft)
+
+  cusps = jnp.stack([profiles.cusp_flux(bulge, at_x[0], at_y[0], pitch, size),
+                     profiles.cusp_flux(partner, at_x[1], at_y[1], pitch, size)])
+  knots = g["flux"] * (1.0 - g["bulge_fraction"]) * g["knot_fraction"] * g["knot_share"]
+  # Clusters and HII regions: blue, brightest in r where Hα falls.
+  colour = bands(knots, g["disc_g_r"] - g["arm_bluer"] - 0.2, g["disc_r_i"] - g["arm_bluer"] - 0.1)
+  knot_x, knot_y = profiles.rotate(g["knot_x"], g["knot_y"], -turn)
+  flux = jnp.concatenate([jnp.stack([_bulge_colour(g), _partner_colour(g)], axis=1) * cusps, colour], axis=1)
+  return profiles.points(x[0], y[:, 0], jnp.concatenate([at_x, g["centre"][0] + knot_x]),
+                         jnp.concatenate([at_y, g["centre"][1] + knot_y]), flux,
+                         jnp.concatenate([jnp.zeros(2), g["knot_size"]]))
 
 
 def _bulge_and_disc(g, u, v, pitch):
-  soft, q, h = 0.3 * pitch, g["disc_axis_ratio"], g["scale_length"]
-  flux, b = g["flux"], g["bulge_fraction"]
-  r = profiles.radius(u, v, g["bulge_axis_ratio"], g["bulge_shape"], soft)
-  bulge = profiles.sersic(r, g["bulge_radius"], g["bulge_index"], g["bulge_axis_ratio"], g["bulge_shape"])
-  light = _paint(bulge, bands(flux * b, g["bulge_g_r"], g["bulge_r_i"]))
-
+  soft, h = profiles.SOFT * pitch, g["scale_length"]
+  # A disc thinner than its pixels is sampled as one of a third of a pixel, with the same light.
+  q = jnp.sqrt(g["disc_axis_ratio"] ** 2 + (0.35 * pitch / h) ** 2)
+  light = _paint(_bulge(g, u, v, soft), _bulge_colour(g))
   smooth = profiles.exponential(profiles.radius(u, v, q, g["disc_shape"], soft), h, q, g["disc_shape"])
   face = v / q
   r = jnp.sqrt(u * u + face * face + soft * soft)
   theta = jnp.arctan2(face, u)
   arms, weight = _arms(g, r, theta)
   uneven = 1.0 + g["lopsided"] * jnp.cos(theta - g["lopsided_phase"]) * jnp.tanh(r / h)
-  disc_flux = flux * (1.0 - b)
-  plain = disc_flux * (1.0 - g["bar_fraction"] - g["ring_fraction"] - g["knot_fraction"])
+  disc_flux = g["flux"] * (1.0 - g["bulge_fraction"])
+  plain = disc_flux * jnp.maximum(1.0 - g["bar_fraction"] - g["ring_fraction"] - g["knot_fraction"], 0.0)
   disc = smooth * uneven
   # Arms take light from the disc and give it back brighter and bluer.
   light += _paint(disc * (1.0 - weight), bands(plain, g["disc_g_r"], g["disc_r_i"]))
@@ -96,43 +140,37 @@ def _tail_and_arc(g, u, v):
   # Scaled by what a disc of that reach would have: the share in the tail is the strength, to a factor of about 2.
   tail = shape * g["flux"] * g["tail_strength"] / (2.0 * jnp.pi * g["tail_reach"] ** 2) * 2.0
   light = _paint(tail, bands(1.0, g["disc_g_r"] - 0.05, g["disc_r_i"]))
-  across = jnp.exp(-0.5 * ((r - g["arc_radius"]) / 0.35) ** 2)
-  along = jnp.exp(g["arc_extent"] * (jnp.cos(theta - g["arc_angle"]) - 1.0)) + 0.25 * jnp.exp(
-      2 * g["arc_extent"] * (-jnp.cos(theta - g["arc_angle"]) - 1.0))
-  arc = across * along * g["arc_flux"] / (g["arc_radius"] * 0.35 * 6.3 / jnp.sqrt(g["arc_extent"]))
+  across = jnp.exp(-0.5 * ((r - g["arc_radius"]) / _ARC_WIDTH) ** 2)
+  sharpness = g["arc_sharpness"]
+  along = jnp.exp(sharpness * (jnp.cos(theta - g["arc_angle"]) - 1.0)) + 0.25 * jnp.exp(
+      2 * sharpness * (-jnp.cos(theta - g["arc_angle"]) - 1.0))
+  arc = across * along * g["arc_flux"] / (2.0 * jnp.pi * g["arc_radius"] * _ARC_WIDTH / jnp.sqrt(sharpness))
   return light + _paint(arc, bands(1.0, 0.25, 0.1))
 
 
-def _partner(g, u, v, pitch):
-  s, t = profiles.rotate(u - g["partner_x"], v - g["partner_y"], g["partner_angle"])
-  r = profiles.radius(s, t, g["partner_axis_ratio"], soft=0.3 * pitch)
-  image = profiles.sersic(r, g["partner_radius"], g["partner_index"], g["partner_axis_ratio"])
-  return _paint(image, bands(g["partner_flux"], g["partner_g_r"], 0.22 + 0.45 * (g["partner_g_r"] - 0.5)))
-
-
-def knots(g: dict, x, y) -> jax.Array:
-  """Clusters and HII regions of the disc: blue, brightest in r where Hα falls; (3, M, M) as `target`."""
-  at_x, at_y = profiles.rotate(g["knot_x"], g["knot_y"], -g["orientation"])
-  flux = g["flux"] * (1.0 - g["bulge_fraction"]) * g["knot_fraction"] * g["knot_share"]
-  colour = bands(flux, g["disc_g_r"] - g["arm_bluer"] - 0.2, g["disc_r_i"] - g["arm_bluer"] - 0.1)
-  return profiles.points(x[0], y[:, 0], at_x + g["centre"][0], at_y + g["centre"][1], colour, g["knot_size"])
-
-
 def surroundings(g: dict, x, y, pitch) -> jax.Array:
-  """Stars, other galaxies, trails and bad columns; (3, M, M) as `target`."""
-  field = bands(g["field_flux"], g["field_g_r"], g["field_r_i"])
-  star = bands(g["star_flux"], 0.7, 0.25)[:, None]
-  at_x, at_y = profiles.rotate(jnp.append(g["field_x"], 0.3), jnp.append(g["field_y"], 0.3), -g["orientation"])
-  # A Gaussian narrower than half a pixel would lose light between the pixels' centres.
-  sizes = jnp.sqrt(jnp.append(g["field_size"], 0.0) ** 2 + (0.5 * pitch) ** 2)
-  light = profiles.points(x[0], y[:, 0], at_x, at_y, jnp.concatenate([field, star], axis=1), sizes)
-  u, v = profiles.rotate(*jnp.broadcast_arrays(x, y), g["orientation"])
+  """Stars, other galaxies and trails; (3, M, M) as `target`. They do not turn with the galaxy."""
+  size, soft = x.shape[1], profiles.SOFT * pitch
+  light, cusps = 0.0, []
   for k in range(g["companion_flux"].shape[0]):
-    s, t = profiles.rotate(u - g["companion_x"][k], v - g["companion_y"][k], g["companion_angle"][k])
-    r = profiles.radius(s, t, g["companion_axis_ratio"][k], soft=0.3 * pitch)
-    image = profiles.sersic(r, g["companion_radius"][k], g["companion_index"][k], g["companion_axis_ratio"][k])
-    g_r = g["companion_g_r"][k]
-    light += _paint(image, bands(g["companion_flux"][k], g_r, 0.22 + 0.45 * (g_r - 0.5)))
-  _, across = profiles.rotate(u, v, g["trail_angle"])
-  trail = jnp.exp(-0.5 * ((across - g["trail_offset"]) / (0.4 + 0.5 * pitch)) ** 2)
+    def image(u, v, soft, k=k):
+      s, t = profiles.rotate(u, v, g["companion_angle"][k])
+      r = profiles.radius(s, t, g["companion_axis_ratio"][k], soft=soft)
+      return profiles.sersic(r, g["companion_radius"][k], g["companion_index"][k], g["companion_axis_ratio"][k])
+
+    at_x, at_y, g_r = g["companion_x"][k], g["companion_y"][k], g["companion_g_r"][k]
+    colour = bands(g["companion_flux"][k], g_r, profiles.r_i(g_r))
+    light += _paint(image(*jnp.broadcast_arrays(x - at_x, y - at_y), soft), colour)
+    cusps.append(colour * profiles.cusp_flux(image, at_x, at_y, pitch, size))
+  # A star in the galaxy's place lies a little off its centre.
+  star = bands(g["star_flux"], 0.7, 0.25)[:, None]
+  field = bands(g["field_flux"], g["field_g_r"], g["field_r_i"])
+  light += profiles.points(
+      x[0], y[:, 0], jnp.concatenate([g["field_x"], jnp.full(1, 0.3), g["companion_x"]]),
+      jnp.concatenate([g["field_y"], jnp.full(1, 0.3), g["companion_y"]]),
+      jnp.concatenate([field, star, jnp.stack(cusps, axis=1)], axis=1),
+      jnp.concatenate([g["field_size"], jnp.zeros(1 + len(cusps))]))
+  _, across = profiles.rotate(*jnp.broadcast_arrays(x, y), g["trail_angle"])
+  width = jnp.sqrt(_TRAIL_WIDTH**2 + (0.5 * pitch) ** 2)
+  trail = jnp.exp(-0.5 * ((across - g["trail_offset"]) / width) ** 2) * _TRAIL_WIDTH / width
   return light + _paint(trail, g["trail_strength"] * g["trail_band"])
