@@ -14,7 +14,8 @@ EXTRAS = {
     "tf": ["tensorflow"],
     "bench": ["scikit-learn", "scipy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
-    "test": ["pytest", "scipy", "ruff", "import-linter", "tensorflow-cpu", "dill", "setuptools", "wheel"],
+    "test": ["pytest", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter", "tensorflow-cpu", "dill",
+             "setuptools", "wheel"],
 }
 
 setup(

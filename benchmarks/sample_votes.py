@@ -7,7 +7,6 @@ that of the whole command, from building the data set to the report. Beside it w
 Other settings follow after --: `-- --config.train.epochs=20`.
 """
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
+from looks import sets
+from looks.sets import TEST, TRAIN
 
 from galaxy_jax.data.sources import split_source
 from tfds_builders.prepare import prepare
@@ -24,7 +25,6 @@ from tfds_builders.prepare import prepare
 FLAGS = flags.FLAGS
 flags.DEFINE_list("seeds", ["0"], "Seeds to train with, one after the other.")
 flags.DEFINE_string("workdirs", None, "Keep the runs below this folder.")
-TRAIN, TEST = "train[:635]", "train[635:]+validation"
 
 
 def votes(builder, split):
@@ -32,10 +32,7 @@ def votes(builder, split):
 
 
 def main(argv):
-  samples = os.environ.get("GALAXY_JAX_SAMPLES")
-  if not samples:
-    raise SystemExit("GALAXY_JAX_SAMPLES names no folder with the real samples; nothing is measured.")
-  manual_dir = Path(samples).absolute() / "kaggle_format_sample"
+  manual_dir = sets.samples().absolute() / "kaggle_format_sample"
   with tempfile.TemporaryDirectory() as folder:
     scores = []
     for seed in FLAGS.seeds:

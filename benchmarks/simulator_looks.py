@@ -19,6 +19,8 @@ flags.DEFINE_enum("judge", "both", ["boosting", "resnet", "both"], "Who judges."
 flags.DEFINE_integer("images", 4000, "Galaxies a side.")
 flags.DEFINE_enum("size", "424", ["212", "424"], "Pixels the simulated ones are rendered with; 212 is quicker.")
 flags.DEFINE_integer("seed", 0, "Of the simulated galaxies, the folds and the first weights.")
+flags.DEFINE_bool("exclude_held_out", False, "Leave out the real galaxies that the simulator may not be tuned on, the "
+                  f"labelled ones after the first {sets.TUNING}.")
 flags.DEFINE_integer("epochs", 6, "Of the ResNet's training.")
 flags.DEFINE_integer("rows", 40, "Rows of the table that are printed.")
 flags.DEFINE_string("output", None, "Folder for looks.json and figures.")
@@ -26,7 +28,7 @@ flags.DEFINE_string("output", None, "Folder for looks.json and figures.")
 
 def main(_):
   start = time.monotonic()
-  real = sets.real(sets.samples())
+  real = sets.real(sets.samples(), exclude_held_out=FLAGS.exclude_held_out)
   chosen = np.sort(np.random.default_rng(FLAGS.seed).permutation(len(real.images))[:FLAGS.images])
   shares = sets.shares(real.strata)
   print("real galaxies: " + ", ".join(f"{name} {share:.1%}" for name, share in zip(sets.STRATA, shares, strict=True)))
@@ -36,6 +38,7 @@ def main(_):
     theirs = sets.recoded(theirs)
   print(f"{len(theirs):,} real and {len(ours.images):,} simulated galaxies after {time.monotonic() - start:.0f} s")
   found = {"images": FLAGS.images, "size": int(FLAGS.size), "seed": FLAGS.seed,
+           "exclude_held_out": FLAGS.exclude_held_out,
            "strata": dict(zip(sets.STRATA, shares.tolist(), strict=True)),
            "simulated_strata": dict(zip(sets.STRATA, sets.shares(ours.strata).tolist(), strict=True))}
   charts = []

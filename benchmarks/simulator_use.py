@@ -8,7 +8,6 @@ of the first seed is also what was trained on simulated galaxies alone: it is te
 all seeds start from that one, which saves a quarter of an hour each. A run that is finished is not run again.
 """
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from absl import app, flags
+from looks import sets
+from looks.sets import TEST, TRAIN, TUNING
 from scipy.stats import spearmanr
 
 from tfds_builders.gz2_tree import ANSWER_NAMES, COLUMNS
@@ -24,7 +25,6 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to train with.")
 flags.DEFINE_string("workdirs", None, "Where the runs are kept.", required=True)
 flags.DEFINE_bool("pretrain_once", False, "One pre-training for all seeds.")
-TRAIN, TEST, TUNED = "train[:635]", "train[635:]+validation", 635
 #: The answers whose rank correlation is asked for.
 RANKED = ("smooth_or_features_smooth", "smooth_or_features_features_or_disk", "edgeon_yes", "bar_bar", "spiral_spiral",
           "rounded_completely_round", "rounded_in_between", "rounded_cigar_shaped")
@@ -49,13 +49,9 @@ def rmse(errors):
 
 
 def main(_):
-  samples = os.environ.get("GALAXY_JAX_SAMPLES")
-  if not samples:
-    raise SystemExit("GALAXY_JAX_SAMPLES names no folder with the real samples; nothing is measured.")
-  folder = Path(FLAGS.workdirs).absolute()
-  data = [f"--config.data.manual_dir={Path(samples).absolute() / 'kaggle_format_sample'}",
-          f"--config.data.data_dir={folder / 'data'}", f"--config.data.train={TRAIN}", f"--config.data.eval={TEST}",
-          "--config.data.test="]
+  folder, files = Path(FLAGS.workdirs).absolute(), sets.samples().absolute() / "kaggle_format_sample"
+  data = [f"--config.data.manual_dir={files}", f"--config.data.data_dir={folder / 'data'}",
+          f"--config.data.train={TRAIN}", f"--config.data.eval={TEST}", "--config.data.test="]
   errors = {"scratch": [], "pretrained": []}
   first = folder / f"pretrained{FLAGS.seeds[0]}" / "pretraining"
   for seed in FLAGS.seeds:
@@ -71,15 +67,15 @@ def main(_):
       print(f"{kind}, seed {seed}: RMSE {rmse(errors[kind][-1]):.5f} over {len(voted)} galaxies", flush=True)
 
   output = folder / "simulated_alone.parquet"
-  run("evaluate", f"--workdir={first}", "--builder=galaxy_zoo_challenge", data[0].replace("config.data.", ""),
-      data[1].replace("config.data.", ""), "--split=train+validation", f"--output={output}")
+  run("evaluate", f"--workdir={first}", "--builder=galaxy_zoo_challenge", f"--manual_dir={files}",
+      f"--data_dir={folder / 'data'}", "--split=train+validation", f"--output={output}")
   predicted, voted = votes(output)
   alone = predicted - voted
   ranks = {name: float(spearmanr(predicted[:, ANSWER_NAMES.index(name)], voted[:, ANSWER_NAMES.index(name)])[0])
            for name in RANKED}
   print(f"Trained on simulated galaxies alone: RMSE {rmse(alone):.5f} over {len(alone)} real ones, "
-        f"{rmse(alone[:TUNED]):.5f} over the {TUNED} that the simulator was tuned on, {rmse(alone[TUNED:]):.5f} over "
-        f"the other {len(alone) - TUNED}")
+        f"{rmse(alone[:TUNING]):.5f} over the {TUNING} that the simulator was tuned on, {rmse(alone[TUNING:]):.5f} "
+        f"over the other {len(alone) - TUNING}")
   print("Rank correlations: " + ", ".join(f"{name} {value:.2f}" for name, value in ranks.items()))
 
   squares = {kind: np.mean([np.mean(e**2, axis=1) for e in value], axis=0) for kind, value in errors.items()}
@@ -90,9 +86,12 @@ def main(_):
   low, high = np.percentile(ratios, [2.5, 97.5])
   for kind, values in means.items():
     print(f"{kind}: RMSE {np.mean(values):.5f}" + (f" ± {np.std(values, ddof=1):.5f}" if len(values) > 1 else ""))
-  print(f"Pre-training changes RMSE by {gain:+.1%}; 95 % of bootstrap samples of galaxies {low:+.1%} to {high:+.1%}")
+  once = f"one pre-training, of seed {FLAGS.seeds[0]}, for all seeds" if FLAGS.pretrain_once else "one for each seed"
+  print(f"Pre-training ({once}) changes RMSE by {gain:+.1%}; 95 % of bootstrap samples of galaxies {low:+.1%} to "
+        f"{high:+.1%}")
   (folder / "simulator_use.json").write_text(json.dumps(
-      {"alone": {"all": rmse(alone), "tuned_on": rmse(alone[:TUNED]), "others": rmse(alone[TUNED:])}, "ranks": ranks,
+      {"seeds": FLAGS.seeds, "pretrain_once": FLAGS.pretrain_once, "ranks": ranks,
+       "alone": {"all": rmse(alone), "tuned_on": rmse(alone[:TUNING]), "others": rmse(alone[TUNING:])},
        **means, "change": gain, "interval": [float(low), float(high)]}, indent=2))
 
 

@@ -22,7 +22,7 @@ flags.DEFINE_string("output", None, "Folder for votes.json and figures.")
 
 
 def main(_):
-  _, real, _ = sets.voted(sets.samples())
+  real, _ = sets.voted(sets.samples())
   seeds = (np.arange(FLAGS.galaxies) + 2_000_000_000 + 50_000_000 * FLAGS.seed).astype(np.uint32)
   ours = sets.render(seeds, FLAGS.mix, size=64, batch=1000, names=("vote_fractions",))["vote_fractions"]
   parts = {"all": real, "tuning": real[:sets.TUNING], "held out": real[sets.TUNING:]}

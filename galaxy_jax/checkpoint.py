@@ -90,19 +90,20 @@ class Checkpoints:
     self._manager.wait_until_finished()
 
 
-def check_shapes(found: Any, wanted: Any, what: str) -> None:
+def check_shapes(found: Any, wanted: Any, what: str, where: str = "stored") -> None:
   """Refuses a tree of arrays that does not fit: Orbax would pad or cut an array of another shape without a word.
 
   Args:
     found, wanted: trees of arrays, or of what has a shape.
     what: whose tree `found` is, for the message.
+    where: what the message says of it.
 
   Raises:
     ValueError: names or shapes differ; the message lists them.
   """
   found, wanted = ({jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
                     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (found, wanted))
-  wrong = [f"{name}: {found.get(name, 'absent')} stored, {wanted.get(name, 'absent')} expected"
+  wrong = [f"{name}: {found.get(name, 'absent')} {where}, {wanted.get(name, 'absent')} expected"
            for name in sorted(found.keys() | wanted.keys()) if found.get(name) != wanted.get(name)]
   if wrong:
     raise ValueError(f"{what} is of another model: {'; '.join(wrong[:5])}"

@@ -163,7 +163,7 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
   evaluated = results[config.data.eval]
   if jax.process_index() == 0:
     source, count, origins = source_record(builder), views(config), galaxy_origins(config)
-    notes = list(_NOTES[tuple(origins.values())])
+    notes = list(_NOTES[origins["trained_on"], origins["evaluated_on"]])
     if count > 1:
       notes.append(f"Final figures are means over {count} views of each galaxy; the learning curves see one.")
     outputs.write_all(
@@ -180,12 +180,12 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
 
 def galaxy_origins(config: ml_collections.ConfigDict) -> dict[str, str]:
   """Whether a run's galaxies are real or simulated, those it was `trained_on` and those it is `evaluated_on`."""
-  evaluated_on = "simulated" if experiment.is_simulated(config.data.builder) else "real"
-  return {"trained_on": "simulated" if config.data.source == "simulated" else evaluated_on,
-          "evaluated_on": evaluated_on}
+  simulated = {"trained_on": experiment.trains_on_simulated(config),
+               "evaluated_on": experiment.is_simulated(config.data.builder)}
+  return {use: "simulated" if is_so else "real" for use, is_so in simulated.items()}
 
 
-#: What the report says before all else, by `galaxy_origins`.
+#: What the report says before all else, by what the run is trained and what it is evaluated on.
 _NOTES = {
     ("real", "real"): [],
     ("simulated", "real"): ["Trained on simulated galaxies, evaluated on real ones."],

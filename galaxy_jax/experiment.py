@@ -32,7 +32,13 @@ FREE_KEYS = ("name", "simulated", "data.manual_dir", "data.data_dir", "data.cach
              "data.loader", "data.skip_bad", "data.test", "train.steps_per_call", "train.log_every", "train.keep",
              "train.checkpoint_minutes", "eval.batch_size", "eval.checkpoint", "eval.rotations", "eval.flips",
              "eval.zooms")
+#: Those of them that in the section `pretrain` do say what is computed: on what, and what of it the run starts from.
+_BINDING_BEFORE = ("data.source", "eval.checkpoint")
 
+#: What a run on simulated galaxies has at the end of its name.
+_SIMULATED = ", simulated"
+#: Bytes of a text that the first host tells the others.
+_LONGEST = 4096
 
 #: The keys of config.augment that are arguments of augment.affine_matrices, and those of augment.colour.
 GEOMETRY = ("rotation", "zoom", "shift", "flip", "stretch")
@@ -71,7 +77,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """A copy with paths absolute and `auto` decided where it changes results; checks the ranges.
 
   Raises:
-    ValueError: a number out of its range, an unknown dtype or source, or two beginnings.
+    ValueError: a number out of its range, an unknown dtype, source or checkpoint, or two beginnings.
   """
   config = config.copy_and_resolve_references()
   for key, (low, high) in RANGES.items():
@@ -85,6 +91,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   if config.init_from and config.pretrain.train.steps:
     raise ValueError("Both config.init_from and config.pretrain.train.steps say where the run's first parameters come "
                      "from; leave one of them out.")
+  if config.eval.checkpoint not in ("latest", "best") and not config.eval.checkpoint.isdigit():
+    raise ValueError(f"config.eval.checkpoint is {config.eval.checkpoint!r}; expected 'latest', 'best' or a step.")
   for section, key in (("data", "manual_dir"), ("data", "data_dir"), ("data", "cache_dir"), (None, "init_from")):
     keys = config[section] if section else config
     if keys[key]:
@@ -136,22 +144,38 @@ def with_data(config: ml_collections.ConfigDict,
   Returns:
     The config; and the lines that say how to get real data, where they are missing, else None.
   """
-  source, builder, missing = config.data.source, config.data.builder, None
+  source, missing = config.data.source, None
   result = config.copy_and_resolve_references()
-  if source != "real" and not config.data.manual_dir and not is_simulated(builder):
-    try:
-      check_available(builder, data_dir=config.data.data_dir or None)
-    except MissingDataError as error:
-      missing = str(error).partition("\n")[2] or str(error)
+  if source != "real" and not config.data.manual_dir and not is_simulated(config.data.builder):
+    missing = _first_hosts(_how_to_get(config)) or None
+    if missing:
       simulated = changed(config, "simulated")
       if source == "simulated":
         result.data = simulated.data
       else:
         result = simulated
       result.update_from_flattened_dict({key: value for key, value in explicit.items() if key != "data.builder"})
-  if source == "simulated" or is_simulated(result.data.builder):
-    result.name += ", simulated"
+  if trains_on_simulated(result):
+    result.name += _SIMULATED
   return result, missing
+
+
+def _how_to_get(config: ml_collections.ConfigDict) -> str:
+  """The lines that say how to get the config's real data, where they are missing; else an empty string."""
+  try:
+    check_available(config.data.builder, data_dir=config.data.data_dir or None)
+  except MissingDataError as error:
+    return str(error).partition("\n")[2] or str(error)
+  return ""
+
+
+def _first_hosts(text: str) -> str:
+  """The text of the first of all hosts: each sees a disk of its own, and they are one run."""
+  if jax.process_count() == 1:
+    return text
+  padded = text.encode()[:_LONGEST].ljust(_LONGEST, b"\0")
+  told = multihost_utils.broadcast_one_to_all(np.frombuffer(padded, np.uint8))
+  return told.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="ignore")
 
 
 def is_simulated(builder: str) -> bool:
@@ -159,10 +183,19 @@ def is_simulated(builder: str) -> bool:
   return builder.partition("/")[0] == "galaxy_sim"
 
 
+def trains_on_simulated(config: ml_collections.ConfigDict) -> bool:
+  """Whether a run trains on galaxies of the simulator, fresh or stored."""
+  return config.data.source == "simulated" or is_simulated(config.data.builder)
+
+
 def pretraining(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """The config of the run that comes before a run, as its section `pretrain` describes."""
+  """The config of the run that comes before a run, as its section `pretrain` describes.
+
+  Raises:
+    ValueError: as `changed`.
+  """
   before = changed(config, "pretrain")
-  before.name += ", pre-training"
+  before.name = before.name.removesuffix(_SIMULATED) + ", pre-training" + _SIMULATED * trains_on_simulated(before)
   before.pretrain.train.steps = 0
   return before
 
@@ -267,13 +300,19 @@ def differing_keys(theirs: dict, mine: dict, start: str = "config.", prefix: str
   for key in sorted(theirs.keys() | mine.keys()):
     path = f"{prefix}{key}"
     a, b = theirs.get(key), mine.get(key)
-    if path in FREE_KEYS:
+    if is_free(path):
       continue
     if isinstance(a, dict) and isinstance(b, dict):
       lines += differing_keys(a, b, start, f"{path}.")
     elif a != b:
       lines.append(f"{start}{path}: {a!r} there, {b!r} now")
   return lines
+
+
+def is_free(key: str) -> bool:
+  """Whether a resumed run may change a key, of the config or of its section `pretrain`."""
+  before = key.removeprefix("pretrain.")
+  return before in FREE_KEYS and not (before != key and before in _BINDING_BEFORE)
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 from galaxy_jax import experiment, simulate
 from galaxy_jax.data import order, resident, sources, stream
 from galaxy_jax.parallel import Parallel
+from galaxy_jax.simulate.instrument import CUTOUT_PIXELS
 from galaxy_jax.tasks import Task
 from galaxy_jax.train_step import computed_once, row_keys
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # What a row's key is folded with to draw its galaxy: augmentation and dropout fold it with other numbers.
 _GALAXY = 0x67616C61
+#: The smallest images that the simulator makes, pixels.
+_SMALLEST = 8
 
 
 class ResidentFeed:
@@ -74,18 +77,18 @@ class SimulatedFeed:
 
   def compile(self, train_step: Callable) -> None:
     """Takes the step to run."""
-    def one(state, axis_name):
+    def one(state, step, axis_name):
       rows, own = self._parallel.rows(self._batch_size), self.draw
       if axis_name is None:
         axis, = self._parallel.mesh.axis_names
         # The partitioner would be free to have every device draw every row.
         own = jax.shard_map(self.draw, mesh=self._parallel.mesh, in_specs=(PartitionSpec(), PartitionSpec(axis)),
                             out_specs=PartitionSpec(axis), check_vma=False)
-      batch = computed_once(own(state.step, rows), state.step)
+      batch = computed_once(own(step, rows), step)
       return train_step(state, batch | {"place": rows}, axis_name=axis_name)
 
     def many(state, steps, *, axis_name=None):
-      return _in_turn(lambda state, _: one(state, axis_name), state, (steps,))
+      return _in_turn(lambda state, step: one(state, *step, axis_name), state, (steps,))
 
     self._call = self._parallel.compile(many, donate=(0,))
 
@@ -159,11 +162,18 @@ def check(config: ml_collections.ConfigDict) -> None:
   """Refuses settings that no feed takes.
 
   Raises:
-    ValueError: an unknown loader or population, or several steps a call on CPU.
+    ValueError: an unknown loader, several steps a call on CPU, or what the simulator does not make.
   """
-  if config.data.source == "simulated" and config.simulator.mix not in simulate.MIXES:
-    raise ValueError(f"config.simulator.mix is {config.simulator.mix!r}; expected one of "
-                     f"{', '.join(simulate.MIXES)}.")
+  if config.data.source == "simulated":
+    if config.simulator.mix not in simulate.MIXES:
+      raise ValueError(f"config.simulator.mix is {config.simulator.mix!r}; expected one of "
+                       f"{', '.join(simulate.MIXES)}.")
+    if config.data.crop > CUTOUT_PIXELS:
+      raise ValueError(f"config.data.crop is {config.data.crop}; a simulated galaxy has {CUTOUT_PIXELS} pixels to keep "
+                       "some of, or 0 for all.")
+    if config.data.size < _SMALLEST:
+      raise ValueError(f"config.data.size is {config.data.size}; a simulated image has at least {_SMALLEST} pixels a "
+                       "side.")
   if config.data.loader not in ("auto", "resident", "stream"):
     raise ValueError(f"config.data.loader is {config.data.loader!r}; expected 'auto', 'resident' or 'stream'.")
   if config.train.steps_per_call > 1 and jax.default_backend() == "cpu":
@@ -184,30 +194,44 @@ def open_feed(config: ml_collections.ConfigDict, builder, parallel: Parallel, ta
   """What the config trains on as a feed; of a split, `auto` keeps it on the devices where it fits.
 
   Raises:
-    ValueError: see `check`; or a resident split that does not fit.
+    ValueError: see `check` and `delivery`.
   """
   check(config)
-  d = config.data
+  d, way = config.data, delivery(config, builder, parallel)
   common = {"task": task, "parallel": parallel, "seed": config.seed, "batch_size": config.train.batch_size}
   steps_per_call = config.train.steps_per_call or (1 if jax.default_backend() == "cpu" else 16)
-  if d.source == "simulated":
+  if way == "simulated":
     logger.info("Training images are simulated on the devices.")
     yield SimulatedFeed(size=d.size, crop=d.crop, steps_per_call=steps_per_call, **config.simulator, **common)
     return
-  source = sources.split_source(builder, d.train)
-  size = len(source) * d.size**2 * 3
+  if way == "stream":
+    logger.info("Training images are streamed.")
+    with contextlib.closing(StreamFeed(sources.split_source(builder, d.train), crop=d.crop or None, size=d.size,
+                                       workers=d.workers, **common)) as feed:
+      yield feed
+    return
+  logger.info("Training images stay on the devices, %s.", "a share on each" if way == "sharded" else "all on each")
+  yield ResidentFeed(experiment.open_split(config, builder, d.train), steps_per_call=steps_per_call,
+                     sharded=way == "sharded", **common)
+
+
+def delivery(config: ml_collections.ConfigDict, builder, parallel: Parallel) -> str:
+  """How what the config trains on comes to the devices: 'simulated', 'stream', 'replicated' or 'sharded'.
+
+  Raises:
+    ValueError: a resident split that does not fit.
+  """
+  d = config.data
+  if d.source == "simulated":
+    return "simulated"
+  if d.loader == "stream":
+    return "stream"
+  size = len(sources.split_source(builder, d.train)) * d.size**2 * 3
   room = _room(size, parallel)
   if d.loader == "resident" and room == "stream":
     raise ValueError(f"config.data.loader is 'resident', but the split's {size / 2**30:.1f} GiB do not fit the "
                      "devices; choose 'stream' or 'auto', or a smaller config.data.size.")
-  if d.loader == "stream" or (d.loader == "auto" and room == "stream"):
-    logger.info("Training images are streamed.")
-    with contextlib.closing(StreamFeed(source, crop=d.crop or None, size=d.size, workers=d.workers, **common)) as feed:
-      yield feed
-    return
-  logger.info("Training images stay on the devices, %s.", "a share on each" if room == "sharded" else "all on each")
-  yield ResidentFeed(experiment.open_split(config, builder, d.train), steps_per_call=steps_per_call,
-                     sharded=room == "sharded", **common)
+  return room
 
 
 def _room(size: int, parallel: Parallel) -> str:

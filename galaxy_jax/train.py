@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -26,6 +26,7 @@ from jax.experimental import multihost_utils
 
 from galaxy_jax import evaluate, experiment, feeds
 from galaxy_jax.checkpoint import Checkpoints, check_shapes
+from galaxy_jax.command import is_users
 from galaxy_jax.data import sources
 from galaxy_jax.data.decode import Decoded
 from galaxy_jax.logbook import Logbook
@@ -48,6 +49,17 @@ class NonFiniteLoss(FloatingPointError):
   """The loss, its gradient or the parameters became NaN or infinite."""
 
 
+class _Plan(NamedTuple):
+  """A run all of whose settings were looked at; `initial` has the shapes of its first variables."""
+  config: ml_collections.ConfigDict
+  parallel: Parallel
+  task: Task
+  initial: dict
+  builder: Any
+  fingerprints: dict[str, dict]
+  steps: int
+
+
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
   """Trains the config's run in `workdir`, from its latest checkpoint where there is one; else after its pre-training.
 
@@ -56,34 +68,59 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
     FileNotFoundError: `config.init_from` holds no run.
     NonFiniteLoss: the loss became NaN or infinite.
   """
-  workdir = Path(workdir)
+  return _train(_planned(config), Path(workdir))
+
+
+def _planned(config: ml_collections.ConfigDict) -> _Plan:
+  """Looks at all that can be wrong with a run, before hours of decoding and before any workdir is claimed."""
   parallel = Parallel(config.parallel)
   parallel.check_batch(config.train.batch_size, "config.train.batch_size")
-  # Mistakes come to light here, before hours of decoding and before the workdir is this run's.
   config = experiment.resolve(config)
   task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
   experiment.make_optimizer(config, steps=1)
   feeds.check(config)
-  jax.eval_shape(lambda: task.init(jax.random.key(0)))
+  initial = jax.eval_shape(lambda: task.init(jax.random.key(0)))
   builder = experiment.open_dataset(config)
   fingerprints = {"train": feeds.fingerprint(config, builder), "eval": sources.fingerprint(builder, config.data.eval)}
   for split in {entry["split"] for entry in fingerprints.values() if "split" in entry}:
     experiment.check_labelled(builder, split, task.labels)
-  steps = total_steps(config, fingerprints["train"]["records"])
+  feeds.delivery(config, builder, parallel)
+  return _Plan(config, parallel, task, initial, builder, fingerprints,
+               total_steps(config, fingerprints["train"]["records"]))
 
+
+def _planned_pretraining(plan: _Plan) -> _Plan:
+  """The plan of the run's pre-training.
+
+  Raises:
+    ValueError: a setting of it is wrong, or its model is not the run's.
+  """
+  try:
+    before = _planned(experiment.pretraining(plan.config))
+  except ValueError as error:
+    if not is_users(error):
+      raise
+    raise ValueError(f"In pre-training, with the changes in config.pretrain: {error}") from error
+  check_shapes(before.initial, plan.initial, "The pre-training that config.pretrain describes", "there")
+  return before
+
+
+def _train(plan: _Plan, workdir: Path) -> Outcome:
+  config, parallel, task, steps = plan.config, plan.parallel, plan.task, plan.steps
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
     begun = checkpoints.latest is not None
-    initial = _initial_variables(config.init_from, task, parallel) if config.init_from and not begun else None
-    experiment.claim_workdir(workdir, config, fingerprints, begun=begun)
-    if config.pretrain.train.steps and not begun:
-      logger.info("Pre-training first, in %s.", workdir / "pretraining")
-      outcome = train(experiment.pretraining(config), workdir / "pretraining")
+    initial = _initial_variables(config.init_from, plan) if config.init_from and not begun else None
+    before = _planned_pretraining(plan) if config.pretrain.train.steps and not begun else None
+    experiment.claim_workdir(workdir, config, plan.fingerprints, begun=begun)
+    if before:
+      logger.info("First %s, in %s.", before.config.name, workdir / "pretraining")
+      outcome = _train(before, workdir / "pretraining")
       if outcome.signal or not outcome.finished:
         return outcome._replace(finished=False)
-      initial = _initial_variables(outcome.workdir, task, parallel)
-    eval_data = experiment.open_split(config, builder, config.data.eval)
-    feed = stack.enter_context(feeds.open_feed(config, builder, parallel, task))
+      initial = _initial_variables(outcome.workdir, plan)
+    eval_data = experiment.open_split(config, plan.builder, config.data.eval)
+    feed = stack.enter_context(feeds.open_feed(config, plan.builder, parallel, task))
     optimizer, schedule = experiment.make_optimizer(config, steps)
     feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema))
     state = jax.jit(lambda: init_state(task, optimizer, seed=config.seed, ema=config.train.ema))()
@@ -106,17 +143,17 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
         stop=stack.enter_context(_StopSignal()), state=parallel.replicate(state), step=start, progress=progress).run()
 
 
-def _initial_variables(workdir: str | Path, task: Task, parallel: Parallel) -> dict:
+def _initial_variables(workdir: str | Path, plan: _Plan) -> dict:
   """The variables, on the host, with which the run in `workdir` predicts.
 
   Raises:
     FileNotFoundError: there is no run, or it has no checkpoint.
-    ValueError: its model is not the task's.
+    ValueError: its model is not that of the run planned.
   """
   theirs = experiment.read_config(workdir)
-  trained = evaluate.restore(theirs, Path(workdir), parallel, theirs.eval.checkpoint)
-  variables = parallel.fetch(trained.variables)
-  check_shapes(variables, jax.eval_shape(lambda: task.init(jax.random.key(0))), f"The run in {workdir}, to start from,")
+  trained = evaluate.restore(theirs, Path(workdir), plan.parallel, theirs.eval.checkpoint)
+  variables = plan.parallel.fetch(trained.variables)
+  check_shapes(variables, plan.initial, f"The run in {workdir}, to start from,")
   logger.info("Starting from the parameters of %s, step %d.", workdir, trained.step)
   return variables
 

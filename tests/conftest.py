@@ -3,6 +3,8 @@ import atexit
 import io
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -50,6 +52,16 @@ def blob(rng: np.random.Generator, smooth: float, side: int = 48) -> bytes:
   file = io.BytesIO()
   Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=95)
   return file.getvalue()
+
+
+def stored_by(script: str, path: Path, *, devices: int) -> dict[str, np.ndarray]:
+  """The arrays that a script of this folder stores at `path`, in a process of its own with so many CPU devices."""
+  root = Path(__file__).parent.parent
+  environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu",
+                              "PYTHONPATH": str(root)}
+  subprocess.run([sys.executable, root / "tests" / script, path], env=environment, check=True, timeout=300)
+  with np.load(path) as file:
+    return dict(file)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="the judges need the extra `bench`")
-
 from benchmarks.looks import judges
 from benchmarks.looks.statistics import Statistics
 
@@ -46,3 +44,12 @@ def test_refuses_tables_that_differ():
   real = table(np.random.default_rng(3), 10)
   with pytest.raises(ValueError, match="colour/d"):
     judges.distances(real, Statistics((*NAMES[:3], "colour/e"), real.values))
+
+
+def test_the_profile_of_all_light_is_the_mean_of_the_channels():
+  names = (*judges._QUANTITIES, *(f"noise/deviation_{c}" for c in "rgb"), *(f"profile/{c}_00" for c in "rgb"))
+  light = np.array([[1000.0, 20, 3], [0.5, -4, 2]])  # counts; faint rings may lie below the background
+  values = np.concatenate([np.ones((2, len(names) - 3)), np.arcsinh(light)], axis=1).astype(np.float32)
+  found = judges.matched(Statistics(names, values))
+  assert found.names[-2:] == ("noise/level", "profile/light_00")
+  np.testing.assert_allclose(np.sinh(found.column("profile/light_00")), [341, -0.5], rtol=1e-5)

@@ -60,3 +60,10 @@ def test_importing_the_package_loads_nothing_heavy():
     code = f"import {modules}, sys; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_importing_the_program_does_not_start_jax():
+  """--distributed tells jax of the other hosts, which it takes only before its first use; so does this setting."""
+  code = "import jax, galaxy_jax.main; jax.config.update('jax_num_cpu_devices', 1)"
+  result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+  assert result.returncode == 0, result.stderr

@@ -1,12 +1,9 @@
 """jit and pmap, one device and eight: the same parameters from the same batches."""
-import os
-import subprocess
-import sys
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import stored_by
 
 from galaxy_jax.parallel import Parallel
 
@@ -14,16 +11,11 @@ from galaxy_jax.parallel import Parallel
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
   """{(masking, optimiser): {(kind, devices): {name: array}}} from a process with eight devices."""
-  path = tmp_path_factory.mktemp("eight") / "stored.npz"
-  root = Path(__file__).parent.parent
-  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu",
-                              "PYTHONPATH": str(root)}
-  subprocess.run([sys.executable, root / "tests/eight_devices.py", path], env=environment, check=True, timeout=300)
   result = defaultdict(lambda: defaultdict(dict))
-  with np.load(path) as file:
-    for name in file.files:
-      masking, optimizer, kind, devices, leaf = name.split("/", 4)
-      result[masking, optimizer][kind, int(devices)][leaf] = file[name]
+  path = tmp_path_factory.mktemp("eight") / "stored.npz"
+  for name, values in stored_by("eight_devices.py", path, devices=8).items():
+    masking, optimizer, kind, devices, leaf = name.split("/", 4)
+    result[masking, optimizer][kind, int(devices)][leaf] = values
   return result
 
 

@@ -64,7 +64,7 @@ def test_pretraining_is_a_run_on_simulated_galaxies(finished):
   config, data = (json.loads((finished / f"pretraining/{name}.json").read_text()) for name in ("config", "data"))
   assert config["data"]["source"] == "simulated"
   assert (config["data"]["size"], config["augment"]["view"], config["pretrain"]["train"]["steps"]) == (16, 1.0, 0)
-  assert data["train"] == {"simulator": simulate.VERSION, "mix": "natural", "quality": 0, "records": 61_578}
+  assert data["train"] == {"simulator": simulate.VERSION, "mix": "balanced", "quality": 0, "records": 61_578}
   assert data["eval"]["dataset"].startswith("galaxy_zoo_challenge")
   assert json.loads((finished / "data.json").read_text())["train"]["dataset"].startswith("galaxy_zoo_challenge")
 
@@ -119,20 +119,52 @@ def test_a_begun_run_needs_its_pretraining_no_more(finished, make_config, monkey
      "pretraining, to start from, is of another model: "),
     ({"init_from": "{finished}/nothing", "pretrain.train.steps": 0}, "nothing holds no run"),
     ({"simulator.mix": "unnatural", "data.source": "simulated"}, "config.simulator.mix is 'unnatural'; expected"),
-    ({"pretrain.data.size": 0}, "config.data.size is 0"),
+    ({"data.crop": 425, "data.source": "simulated"}, "config.data.crop is 425; a simulated galaxy has 424 pixels"),
+    ({"data.size": 7, "data.source": "simulated"}, "config.data.size is 7; a simulated image has at least 8 pixels"),
+    ({"pretrain.data.size": 0}, "In pre-training, with the changes in config.pretrain: config.data.size is 0"),
+    ({"pretrain.eval.checkpoint": "worst"}, "config.pretrain: config.eval.checkpoint is 'worst'; expected"),
+    ({"pretrain.simulator.mix": "unnatural"}, "config.pretrain: config.simulator.mix is 'unnatural'; expected"),
 ])
-def test_mistakes_are_named(finished, make_config, tmp_path, changes, message):
+def test_mistakes_are_named_before_anything_is_trained(finished, make_config, tmp_path, monkeypatch, changes, message):
+  monkeypatch.setattr(feeds.SimulatedFeed, "advance", None)
   if "init_from" in changes:
     changes = changes | {"init_from": changes["init_from"].format(finished=finished)}
   with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
     train(make_config(**changes), tmp_path)
+  assert not list(tmp_path.rglob("config.json"))
 
 
-def test_a_key_that_there_is_not(make_config):
+@pytest.mark.parametrize(("section", "message"), [
+    ({"model": {"options": {"width": 8}}},
+     r"config\.pretrain describes is of another model: .*: \(8,\) there, \(4,\) expected"),
+    ({"data": {"eval": "nothing"}}, r"changes in config\.pretrain: .* no records for the split 'nothing'"),
+    ({"optimizer": {"learn_rate": 1.0}}, r"changes config\.optimizer\.learn_rate, which there is not"),
+])
+def test_a_pretraining_that_does_not_fit_is_never_begun(make_config, tmp_path, monkeypatch, section, message):
+  monkeypatch.setattr(feeds.SimulatedFeed, "advance", None)
   config = make_config()
-  config.pretrain.optimizer.learn_rate = 1.0
-  with pytest.raises(ValueError, match=r"changes config\.optimizer\.learn_rate, which there is not"):
-    experiment.pretraining(config)
+  config.pretrain.update(section)
+  with pytest.raises(ValueError, match=message):
+    train(config, tmp_path)
+  assert not list(tmp_path.rglob("config.json"))
+
+
+def test_what_says_where_and_how_often_may_change_of_pretraining_too(finished, make_config):
+  config = make_config()
+  config.pretrain.update({"data": {"workers": 3}, "train": {"log_every": 7}})
+  assert train(config, finished).finished
+  for key, value in {"data.source": "real", "eval.checkpoint": "best", "data.size": 32}.items():
+    with pytest.raises(ValueError, match=rf"config\.pretrain\.{key}: .* there, '?{value}'? now"):
+      train(make_config(**{f"pretrain.{key}": value}), finished)
+
+
+def test_pretraining_says_in_its_name_what_it_trains_on(make_config):
+  config = make_config()
+  assert experiment.pretraining(config).name == "gz2 pretrained, pre-training, simulated"
+  config.name += ", simulated"
+  assert experiment.pretraining(config).name == "gz2 pretrained, pre-training, simulated"
+  config.pretrain.data.source, config.name = "real", "gz2 pretrained"
+  assert experiment.pretraining(config).name == "gz2 pretrained, pre-training"
 
 
 def test_another_simulator_does_not_go_on_with_the_run(finished, make_config, monkeypatch):

@@ -1,16 +1,12 @@
 """Galaxies drawn inside the training step: a function of (seed, step, row) alone, each drawn by one device."""
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
 import stand_in
+from conftest import stored_by
 from simulated_on_devices import BATCH, SIZE, STEPS
 
-from galaxy_jax import feeds, simulate
+from galaxy_jax import feeds
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import votes
 
@@ -20,14 +16,9 @@ WAYS = ["jit/1/1", "jit/4/2", "pmap/4/1"]
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
   """{way: {name: array}} from a process with four devices."""
-  path = tmp_path_factory.mktemp("devices") / "stored.npz"
-  root = Path(__file__).parent.parent
-  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu",
-                              "PYTHONPATH": str(root)}
-  subprocess.run([sys.executable, root / "tests/simulated_on_devices.py", path], env=environment, check=True,
-                 timeout=200)
-  with np.load(path) as file:
-    return {way: {name.rpartition("/")[2]: file[name] for name in file.files if name.startswith(way)} for way in WAYS}
+  arrays = stored_by("simulated_on_devices.py", tmp_path_factory.mktemp("devices") / "stored.npz", devices=4)
+  return {way: {name.rpartition("/")[2]: array for name, array in arrays.items() if name.startswith(way)}
+          for way in WAYS}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -56,4 +47,3 @@ def test_the_simulator_gives_what_the_vote_task_takes():
   batch = jax.eval_shape(feed.draw, 0, np.arange(2))
   assert {name: (value.shape, str(value.dtype)) for name, value in batch.items()} == {
       "image": ((2, 32, 32, 3), "uint8"), "vote_fractions": ((2, 37), "float32"), "mask": ((2,), "float32")}
-  assert len(simulate.VERSION)

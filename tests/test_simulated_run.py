@@ -1,8 +1,12 @@
 """Without real data a run is simulated and says so; with data.source it is what was asked for."""
 import json
 import logging
+import os
 import shutil
+import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import stand_in
@@ -144,3 +148,36 @@ def test_simulated_galaxies_are_not_real(config):
   config.data.source, config.data.manual_dir = "auto", "files"
   with pytest.raises(ValueError, match="The files in files are not those of the data set galaxy_sim/demo"):
     experiment.open_dataset(config)
+
+
+_HOST = """
+import sys
+from pathlib import Path
+import jax
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+from galaxy_jax import experiment
+from galaxy_jax.configs.gz2 import get_config
+for folder in sys.argv[3:]:
+  config = get_config("cpu")
+  config.data.data_dir = folder
+  config, missing = experiment.with_data(config, {})
+  print(config.data.builder, config.name, missing)
+"""
+
+
+def test_the_first_of_several_hosts_decides_for_all(tmp_path, challenge_dir):
+  """Each sees a disk of its own: first only the other host has real galaxies, then only the first one."""
+  shutil.copytree(challenge_dir, tmp_path / "full/downloads/manual")
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = f"localhost:{free.getsockname()[1]}"
+  folders = ["empty", "full"], ["full", "empty"]
+  hosts = [subprocess.Popen(
+      [sys.executable, "-c", _HOST, address, str(i), *(tmp_path / name for name in folders[i])],
+      env={key: value for key, value in os.environ.items() if not key.startswith("KAGGLE")} | {"HOME": str(tmp_path)},
+      cwd=Path(__file__).parent.parent, text=True, stdout=subprocess.PIPE) for i in (0, 1)]
+  first, second = ([line for line in host.communicate(timeout=120)[0].splitlines() if not line.startswith("[Gloo]")]
+                   for host in hosts)
+  assert first == second
+  assert first[0].startswith("galaxy_sim/demo gz2, simulated ") and f"{tmp_path}/empty" in "".join(first)
+  assert first[-1] == "galaxy_zoo_challenge gz2 None"

@@ -4,7 +4,7 @@ import logging
 import sys
 
 from tfds_builders import BUILDERS
-from tfds_builders.errors import DataError
+from tfds_builders.errors import exit_status
 from tfds_builders.prepare import FILE_FORMATS, prepare
 
 
@@ -25,18 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
   logging.basicConfig(level=logging.WARNING, format="%(message)s")
   logging.getLogger("tfds_builders").setLevel(logging.INFO)
-  try:
-    prepare(options.pop("name"), **options)
-  except DataError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
-  except OSError as error:  # No room, no permission: the message names the file.
-    print(f"error: {error}. Nothing was built.", file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print("Interrupted. Nothing was built.", file=sys.stderr)
-    return 130
-  return 0
+  return exit_status(lambda: prepare(options.pop("name"), **options), "Nothing was built.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The one exception for data that cannot be used as they are."""
+"""The one exception for data that cannot be used as they are, and how a command ends with it."""
+import sys
+from collections.abc import Callable
 
 
 class DataError(ValueError):
@@ -10,3 +12,22 @@ class DataError(ValueError):
 
 class MissingDataError(DataError):
   """Source files that are not there at all: where a caller has another way to get data, it may take it."""
+
+
+def exit_status(work: Callable[[], object], nothing: str) -> int:
+  """Does a command's work; returns its exit status: 0, or, after saying why, 1 for an error, 130 for an interruption.
+
+  `nothing` says what was not done then, "Nothing was built." for instance; a DataError says it itself.
+  """
+  try:
+    work()
+  except DataError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+  except OSError as error:  # No room, no permission: the message names the file.
+    print(f"error: {error}. {nothing}", file=sys.stderr)
+    return 1
+  except KeyboardInterrupt:
+    print(f"Interrupted. {nothing}", file=sys.stderr)
+    return 130
+  return 0

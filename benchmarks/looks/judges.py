@@ -24,14 +24,16 @@ def matched(table: Statistics) -> Statistics:
   """The quantities that a simulator is asked to match, once each.
 
   Concentration, axis ratio, asymmetry, smoothness, the galaxy's two colours, half-light radius, the noise's level and
-  the profile of all light; the groups NAMED hold these by channel and ring, and the noise's structure too.
+  the profile of all light: the mean of the channels in each ring, whose inverse hyperbolic sine is the statistic, as it
+  is of each channel. The groups NAMED hold these by channel and ring, and the noise's structure too.
   """
   column = dict(zip(table.names, table.values.T, strict=True))
   chosen = {name: column[name] for name in _QUANTITIES}
   chosen["noise/level"] = sum(column[f"noise/deviation_{channel}"] for channel in "rgb") / 3
   rings = sorted(name[-2:] for name in table.names if name.startswith("profile/r_"))
-  for ring in rings:  # profiles are logarithms
-    chosen[f"profile/light_{ring}"] = np.log(sum(np.exp(column[f"profile/{channel}_{ring}"]) for channel in "rgb") / 3)
+  for ring in rings:
+    counts = [np.sinh(column[f"profile/{channel}_{ring}"]) for channel in "rgb"]
+    chosen[f"profile/light_{ring}"] = np.arcsinh(sum(counts) / 3)
   return Statistics(tuple(chosen), np.stack(list(chosen.values()), axis=1))
 
 

@@ -8,7 +8,6 @@ import csv
 import functools
 import io
 import os
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -16,14 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from tfds_builders.galaxy_sim.rendering import jpeg
+from tfds_builders.galaxy_zoo_challenge.kaggle_files import KaggleFiles
+from tfds_builders.galaxy_zoo_challenge.validation import validate
 from tfds_builders.gz2_tree import COLUMNS
 
 #: Pixels of the compared images, and of the published ones.
 SIDE, PUBLISHED = 212, 424
-#: The coder of the published images, read from their tables: the JPEG standard's own at this quality, colour halved.
-QUALITY, SUBSAMPLING = 75, 2
-#: How many real galaxies with votes, by ascending id, settings may be tuned on.
+#: How many real galaxies with votes, by ascending id, settings may be tuned on; the same as splits, and the others.
 TUNING = 635
+TRAIN, TEST = f"train[:{TUNING}]", f"train[{TUNING}:]+validation"
 #: Columns that can hold the largest of all 37 fractions.
 LARGEST = tuple(COLUMNS.index(name) for name in ("Class1.1", "Class1.2", "Class1.3", "Class6.1", "Class6.2"))
 STRATA = ("smooth", "features", "features, odd spiral", "artifact", "odd", "odd, odd spiral", "not odd")
@@ -54,23 +55,25 @@ def samples() -> Path:
   return Path(folder)
 
 
-def voted(folder: Path) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
-  """The labelled sample by ascending id: ids (N,), votes (N, 37) and JPEG files."""
-  folder = folder / "kaggle_format_sample"
-  with zipfile.ZipFile(folder / "training_solutions_rev1.zip") as archive:
-    name = next(name for name in archive.namelist() if name.endswith(".csv"))
-    rows = list(csv.DictReader(io.TextIOWrapper(archive.open(name))))
-  rows.sort(key=lambda row: int(row["GalaxyID"]))
-  with zipfile.ZipFile(folder / "images_training_rev1.zip") as archive:
-    names = {Path(name).stem: name for name in archive.namelist() if name.endswith(".jpg")}
-    files = [archive.read(names[row["GalaxyID"]]) for row in rows]
-  votes = np.array([[float(row[column]) for column in COLUMNS] for row in rows], np.float32)
-  return np.array([int(row["GalaxyID"]) for row in rows]), votes, files
+def voted(folder: Path) -> tuple[np.ndarray, list[bytes]]:
+  """The labelled sample by ascending id: votes (N, 37) and JPEG files."""
+  with KaggleFiles(folder / "kaggle_format_sample") as files:
+    splits = validate(files).splits
+    records = [*splits["train"], *splits["validation"]]
+    return np.stack([record.vote_fractions for record in records]), [
+        record.images.read(record.member) for record in records]
 
 
-def real(folder: Path) -> Galaxies:
-  """All real galaxies: the labelled sample by ascending id, then the challenge's, whose votes are known coarsely."""
-  _, votes, files = voted(folder)
+def real(folder: Path, *, exclude_held_out: bool = False) -> Galaxies:
+  """All real galaxies: the labelled sample by ascending id, then the challenge's, whose votes are known coarsely.
+
+  Args:
+    folder: of the samples.
+    exclude_held_out: leave out those of the labelled sample that nothing may be tuned on, all after `TUNING`.
+  """
+  votes, files = voted(folder)
+  if exclude_held_out:
+    votes, files = votes[:TUNING], files[:TUNING]
   strata = stratum(votes)
   partial = folder / "kaggle_partial"
   coarse = []
@@ -115,12 +118,8 @@ def decoded(files: list[bytes], side: int = SIDE) -> np.ndarray:
 
 def coded(images: np.ndarray) -> list[bytes]:
   """Images (N, S, S, 3) uint8 as JPEG files, coded as the published ones are."""
-  def encode(image):
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling=SUBSAMPLING)
-    return buffer.getvalue()
   with ThreadPoolExecutor(2) as pool:
-    return list(pool.map(encode, images))
+    return list(pool.map(lambda image: jpeg(image, len(image)), images))
 
 
 def recoded(images: np.ndarray) -> np.ndarray:

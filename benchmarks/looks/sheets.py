@@ -1,9 +1,10 @@
 """Sheets of galaxies by answer: those that most volunteers gave it to, of those who were asked."""
 import numpy as np
 
+from galaxy_jax import decision_tree
 from galaxy_jax.report import measures
 from galaxy_jax.report.style import NEUTRAL, WIDTH, Chart, new, place, png, styled
-from tfds_builders.gz2_tree import ANSWER_NAMES, Question
+from tfds_builders.gz2_tree import ANSWER_NAMES, QUESTIONS, Question
 
 from .figures import REAL, SIMULATED
 
@@ -14,12 +15,6 @@ _ASKED = 0.25
 _GAP = 0.03
 #: The middle part of an image that is shown.
 _SHOWN = 0.66
-
-
-def conditional(votes: np.ndarray, question: Question) -> tuple[np.ndarray, np.ndarray]:
-  """The answers' shares among those who were asked, (N, answers), and the share who were asked, (N,)."""
-  asked = np.ones(len(votes)) if question.parent is None else votes[:, question.parent]
-  return votes[:, question.columns] / np.maximum(asked, 1e-6)[:, None], asked
 
 
 def chosen(votes: np.ndarray, question: Question, answer: int, count: int = ACROSS) -> np.ndarray:
@@ -34,9 +29,10 @@ def chosen(votes: np.ndarray, question: Question, answer: int, count: int = ACRO
   Returns:
     (count,) rows, the clearest first.
   """
-  share, asked = conditional(votes, question)
-  known = asked >= _ASKED
-  return np.lexsort((-np.where(known, share[:, answer], votes[:, question.start + answer]), ~known))[:count]
+  column = question.start + answer
+  share = np.asarray(decision_tree.conditional(votes))[:, column]
+  known = np.asarray(decision_tree.asked(votes, _ASKED))[:, QUESTIONS.index(question)]
+  return np.lexsort((-np.where(known, share, votes[:, column]), ~known))[:count]
 
 
 def _middle(image):

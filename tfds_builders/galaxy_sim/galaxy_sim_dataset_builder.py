@@ -76,7 +76,8 @@ class Builder(PreparedBuilder):
   RELEASE_NOTES = {"1.0.0": "First release."}
   BUILDER_CONFIGS = [
       GalaxySimConfig(
-          name="demo", description="2,272 galaxies of all kinds in about equal parts, made in a minute.",
+          name="demo", description="2,272 galaxies, smooth ones, discs face-on and edge-on and mergers in about equal "
+          "numbers, made in a minute.",
           recipe=Recipe(seed=20131220, size=424, rendered=212, mix="balanced"),
           splits={"train": 2000, "validation": 222, "test": 50}),
       GalaxySimConfig(

@@ -17,7 +17,7 @@ from tfds_builders.galaxy_sim import rle
 
 #: The challenge's JPEGs have the quantisation tables of libjpeg's quality 75, chroma halved both ways and 96 dots per
 #: inch, as all 300 of its test images and 5,761 of its training images show.
-JPEG = {"quality": 75, "subsampling": "4:2:0", "dpi": (96, 96)}
+_JPEG = {"quality": 75, "subsampling": "4:2:0", "dpi": (96, 96)}
 
 #: How many are rendered in one call. A scene holds a mask for each of its objects.
 _GALAXIES, _SCENES = 32, 8
@@ -111,19 +111,20 @@ def _galaxy(recipe, galaxy_id, rendered):
   scale = recipe.size / recipe.rendered
   mask = Image.fromarray(rendered["mask"].astype(np.uint8) * 255)
   labels = {name: rendered[name] for name in ("vote_fractions", "vote_counts", "five_class", "ten_class", "kind")}
-  return {"galaxy_id": galaxy_id, "image": _jpeg(rendered["image"], recipe.size),
+  return {"galaxy_id": galaxy_id, "image": jpeg(rendered["image"], recipe.size),
           "mask": _encoded(_resized(mask, recipe.size, Image.Resampling.NEAREST), "PNG"),
           "box": (rendered["box"] * scale).astype(np.float32), **labels}
 
 
 def _scene(recipe, scene_id, rendered):
   seen = np.flatnonzero(rendered["valid"])
-  return {"scene_id": scene_id, "image": _jpeg(rendered["image"], recipe.size), "boxes": rendered["boxes"][seen],
+  return {"scene_id": scene_id, "image": jpeg(rendered["image"], recipe.size), "boxes": rendered["boxes"][seen],
           "classes": rendered["classes"][seen], "masks": [rle.encode(rendered["masks"][i]) for i in seen]}
 
 
-def _jpeg(pixels, size):
-  return _encoded(_resized(Image.fromarray(pixels), size, Image.Resampling.BICUBIC), "JPEG", **JPEG)
+def jpeg(pixels: np.ndarray, size: int) -> bytes:
+  """An image (S, S, 3) uint8 as a JPEG file of `size` pixels a side, coded as the challenge's are."""
+  return _encoded(_resized(Image.fromarray(pixels), size, Image.Resampling.BICUBIC), "JPEG", **_JPEG)
 
 
 def _resized(image, size, resampling):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfds_builders.errors import DataError
+from tfds_builders.errors import DataError, exit_status
 from tfds_builders.galaxy_sim.galaxy_sim_dataset_builder import FIRST_ID, Builder
 from tfds_builders.galaxy_sim.rendering import Recipe, records
 from tfds_builders.galaxy_zoo_challenge.kaggle_files import SOLUTIONS, TEST_IMAGES, TRAINING_IMAGES
@@ -28,7 +28,11 @@ _COMMENT = b"Simulated galaxies with simulated votes; not the files of the Galax
 
 
 def write_challenge(output, *, training: int, test: int, recipe: Recipe, progress: bool = False) -> None:
-  """Writes the three zips, all of them or none.
+  """Writes the three zips.
+
+  They are made in a hidden folder beside their places and moved there when all are whole, the solutions last. What ends
+  it before leaves no zip; what ends it between the moves leaves whole zips of images without solutions, which
+  `galaxy_zoo_challenge` does not build from.
 
   Args:
     output: the folder, made if needed.
@@ -52,7 +56,6 @@ def write_challenge(output, *, training: int, test: int, recipe: Recipe, progres
         archive.writestr(f"{SOLUTIONS}.csv", _table(votes))
       if test:
         _write_images(Path(fresh), TEST_IMAGES, range(FIRST_ID + training, FIRST_ID + training + test), recipe, bar)
-    # The solutions last: without them the builder takes nothing.
     for part in (TEST_IMAGES, TRAINING_IMAGES, SOLUTIONS):
       if (path := Path(fresh, f"{part}.zip")).exists():
         os.replace(path, output / path.name)
@@ -99,16 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
   options = parser.parse_args(arguments)
   if options.training < 10 or options.test < 0:
     parser.error("--training must be at least 10, and --test at least 0")
-  try:
-    write_challenge(options.output, training=options.training, test=options.test, recipe=challenge.recipe,
-                    progress=True)
-  except (DataError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    print("Interrupted. Nothing was written.", file=sys.stderr)
-    return 130
-  return 0
+  return exit_status(
+      lambda: write_challenge(options.output, training=options.training, test=options.test, recipe=challenge.recipe,
+                              progress=True), "Not all of the zips were written.")
 
 
 if __name__ == "__main__":
