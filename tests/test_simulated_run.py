@@ -17,7 +17,7 @@ from galaxy_jax import experiment, simulate
 from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.logbook import read_history
 from tfds_builders.errors import MissingDataError
-from tfds_builders.galaxy_sim.galaxy_sim_dataset_builder import Builder, GalaxySimConfig
+from tfds_builders.galaxy_sim.galaxy_sim_dataset_builder import Builder
 from tfds_builders.galaxy_sim.rendering import Recipe
 from tfds_builders.galaxy_zoo_challenge import kaggle_download
 from tfds_builders.prepare import prepare
@@ -42,9 +42,10 @@ def config(tmp_path):
 def small_demo(monkeypatch):
   """The demo data set with 40 galaxies of the stand-in."""
   monkeypatch.setattr(simulate, "galaxy", stand_in.galaxy)
-  monkeypatch.setattr(Builder, "BUILDER_CONFIGS", [GalaxySimConfig(
-      name="demo", recipe=Recipe(seed=1, size=32, rendered=32, mix="natural"),
-      splits={"train": 28, "validation": 8, "test": 4})])
+  # TFDS remembers the list of configs, so one of them is changed and not the list.
+  demo = Builder.builder_configs["demo"]
+  monkeypatch.setattr(demo, "recipe", Recipe(seed=1, size=32, rendered=32, mix="natural"))
+  monkeypatch.setattr(demo, "splits", {"train": 28, "validation": 8, "test": 4})
 
 
 @pytest.fixture
