@@ -32,9 +32,9 @@ def view_width(g: dict, crop: int) -> jax.Array:
   return (crop or CUTOUT_PIXELS) * CUTOUT_SCALE * g["r90"]
 
 
-def _seen(g, sky, pitch):
-  fwhm = g["seeing"] * jnp.asarray(instrument.SEEING_RATIO)
-  return instrument.see(sky, pitch, fwhm, g["band_shift"])
+def seen(sky, pitch, frame: dict) -> jax.Array:
+  """A sky (3, M, M) through a frame's seeing, with its bands displaced; `pitch` in arcsec per pixel."""
+  return instrument.see(sky, pitch, frame["seeing"] * jnp.asarray(instrument.SEEING_RATIO), frame["band_shift"])
 
 
 def parts(g: dict, *, size: int, crop: int = CUTOUT_PIXELS):
@@ -53,7 +53,7 @@ def parts(g: dict, *, size: int, crop: int = CUTOUT_PIXELS):
   own = light.target(g, x, y, pitch)
   others = light.surroundings(g, x, y, pitch)
   unit = NATIVE_PIXEL**2
-  return _seen(g, own * unit, pitch), _seen(g, others * unit, pitch), pitch
+  return seen(own * unit, pitch, g), seen(others * unit, pitch, g), pitch
 
 
 def photograph(key, g: dict, sky, pitch, *, size: int, crop: int, quality: int) -> jax.Array:
@@ -73,7 +73,7 @@ def develop(key, sky, frame: dict, binning) -> jax.Array:
   Args:
     key: of the noise.
     sky: (3, M, M) nanomaggies per native pixel, seeing included; M a multiple of 16.
-    frame: parameters, from `population.frame`.
+    frame: parameters, from `neighbourhood.frame`.
     binning: how many native pixels wide a pixel of the grid is, at least 1.
 
   Returns:

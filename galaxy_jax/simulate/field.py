@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from galaxy_jax import decision_tree
 from galaxy_jax.simulate import instrument, labels, light, neighbourhood, population, volunteers
-from galaxy_jax.simulate.cutout import ISOPHOTE_FLUX, develop, finish
+from galaxy_jax.simulate.cutout import ISOPHOTE_FLUX, develop, finish, seen
 from galaxy_jax.simulate.draws import Draws
 from galaxy_jax.simulate.instrument import NATIVE_PIXEL
 
@@ -84,9 +84,7 @@ def scene(key: jax.Array, *, size: int, objects: int = 24, mix: str = "natural",
   x, y = light.grid(pixels, NATIVE_PIXEL)
   offset = (pixels - size - PATCH) / 2 * NATIVE_PIXEL
   canvas += light.surroundings(rest, x + offset, y + offset, NATIVE_PIXEL) * NATIVE_PIXEL**2
-  canvas = instrument.see(canvas, NATIVE_PIXEL, frame["seeing"] * jnp.asarray(instrument.SEEING_RATIO),
-                          frame["band_shift"])
-  picture = develop(for_noise, canvas, frame, 1.0)
+  picture = develop(for_noise, seen(canvas, NATIVE_PIXEL, frame), frame, 1.0)
   half = PATCH // 2
   image = finish(picture[:, half:half + size, half:half + size], quality)
 
@@ -112,7 +110,7 @@ def _patch(key, centre, *, weights, frame):
   # The window ends what would be cut off at the patch's edge.
   r = jnp.sqrt(x * x + y * y) / (PATCH / 2 * NATIVE_PIXEL)
   own = own * jax.nn.sigmoid((0.9 - r) / 0.025)
-  seen = instrument.see(own[1:2], NATIVE_PIXEL, g["seeing"][None], g["band_shift"][1:2])[0]
+  r_band = instrument.see(own[1:2], NATIVE_PIXEL, g["seeing"][None], g["band_shift"][1:2])[0]
   shares = decision_tree.cumulative(volunteers.answer_probabilities(for_crowd, g))
   kind = jnp.where(shares[1] >= _SPIRAL, 0, jnp.where(shares[0] >= _ELLIPTICAL, 1, 2)).astype(jnp.int32)
-  return own, labels.outline(seen, ISOPHOTE_FLUX), kind
+  return own, labels.outline(r_band, ISOPHOTE_FLUX), kind

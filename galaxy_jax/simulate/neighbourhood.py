@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from galaxy_jax.simulate.draws import Draws
-from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE
 
 COMPANIONS, FIELD_OBJECTS = 3, 24
 #: Of g, r, i on a native pixel, nanomaggies: the survey's, times what tiles and enlargement leave of it.
@@ -22,15 +21,10 @@ SKY_OFFSET = (-0.85, -0.55, -0.6)
 _ARCMIN2 = 3600.0
 
 
-def neighbours(d: Draws, r90, brightest) -> dict[str, jax.Array]:
-  """Stars and galaxies that happen to lie in a cut-out, given r90 of its galaxy; none of the galaxies with a shape is
-  brighter than magnitude `brightest`.
-  """
-  return around(d, CUTOUT_PIXELS * CUTOUT_SCALE * r90, brightest)
-
-
 def around(d: Draws, width, brightest) -> dict[str, jax.Array]:
-  """The brightest stars and galaxies of a square of `width` arcsec.
+  """The stars and galaxies that happen to lie in a square of `width` arcsec, the brightest of them.
+
+  None of the galaxies with a shape is brighter than magnitude `brightest`.
 
   Returns:
     (FIELD_OBJECTS,) `field_flux, field_x, field_y, field_g_r, field_r_i, field_size`, round ones, stars first;

@@ -25,8 +25,8 @@ import jax.numpy as jnp
 
 from galaxy_jax.simulate import profiles
 from galaxy_jax.simulate.draws import Draws
-from galaxy_jax.simulate.instrument import CUTOUT_SCALE
-from galaxy_jax.simulate.neighbourhood import artifacts, frame, neighbours
+from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE
+from galaxy_jax.simulate.neighbourhood import around, artifacts, frame
 from tfds_builders.class_lists import SIMULATED_KINDS
 
 (ELLIPTICAL, LENTICULAR, SPIRAL, EDGE_ON, IRREGULAR, DISTURBED, MERGER, RING, LENS,
@@ -90,7 +90,7 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.0, smallest: float = 1
   together = jnp.clip(g["partner_flux"] / g["flux"], 0.0, 1.0) * (g["partner_separation"] < 1.3 * r90)
   r90 = r90 + jnp.where(g["partner_flux"] > 0, 0.7 * together * jnp.maximum(reach - r90, 0.0), 0.0)
   g["r90"] = jnp.maximum(MEASURED_R90 * r90, SMALLEST_R90)
-  g |= neighbours(part(9), g["r90"], g["magnitude"] - 0.5)
+  g |= around(part(9), CUTOUT_PIXELS * CUTOUT_SCALE * g["r90"], g["magnitude"] - 0.5)
   g |= artifacts(part(10), _is(kind, ARTIFACT), g)
   # The deeper a cut-out is enlarged, the more its noise has been averaged on the way; the exponent was fitted.
   averaged = (g["r90"] / 6.0) ** 0.35
