@@ -9,7 +9,7 @@ from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE, NATIVE_P
 #: nanomaggy gives in the survey's 54 s.
 SCALES, SOFTENING, GAIN = (5.4, 3.5, 3.17), 2.6, (800.0, 980.0, 650.0)
 #: How soft the enlargement is (see instrument.resample), and how coarsely tiles code colour.
-SMOOTH, TILE_CHROMA_QUALITY = 0.55, 52.0
+SMOOTH, TILE_CHROMA_QUALITY = 0.5, 52.0
 #: Counts that the published images lack in red, green and blue.
 BLACK = (0.0, -0.3, 1.2)
 #: The isophote of outlines: r-band magnitudes per square arcsec.

@@ -36,13 +36,13 @@ from tfds_builders.class_lists import SIMULATED_KINDS
 #: of smooth galaxies, face-on discs, edge-on discs and mergers, with rarer kinds in between; its weights reproduce the
 #: mean votes of the labelled sample.
 MIXES = {
-    "natural": (0.32, 0.17, 0.33, 0.08, 0.02, 0.02, 0.03, 0.02, 0.002, 0.005),
+    "natural": (0.21, 0.26, 0.285, 0.085, 0.07, 0.02, 0.03, 0.02, 0.002, 0.005),
     "balanced": (0.23, 0.12, 0.16, 0.27, 0.025, 0.01, 0.17, 0.008, 0.004, 0.003),
 }
 
 KNOTS = 20
 #: A measured r90 falls short of a noiseless profile's: galaxies are larger in the images than 0.02 r90 a pixel says.
-MEASURED_R90 = 0.9
+MEASURED_R90 = 0.83
 #: r90 of the smallest cut-outs, arcsec.
 SMALLEST_R90 = 2.8
 
@@ -113,11 +113,11 @@ def _is(kind, *kinds):
 def _brightness(d, kind, *, faintest, smallest, largest):
   """`magnitude` and `flux` in r, `redshift`, `half_light_radius` in circular apertures."""
   magnitude = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.55, 13.0)
-  redshift = jnp.clip(d.lognormal(0.075, 0.22) * 10 ** (0.1 * (magnitude - 16.5)), 0.004, 0.25)
+  redshift = jnp.clip(d.lognormal(0.075, 0.19) * 10 ** (0.1 * (magnitude - 16.5)), 0.004, 0.25)
   # Mean magnitude per square arcsec inside the half-light radius; brighter galaxies are denser.
-  surface = _by_kind(kind, 20.1, elliptical=20.15, lenticular=20.0, spiral=20.97, irregular=21.4, edge_on=20.5,
-                     ring=20.9)
-  surface = d.normal(surface + 0.25 * (magnitude - 16.4), 0.5)
+  surface = _by_kind(kind, 20.3, elliptical=20.75, lenticular=20.4, spiral=20.9, irregular=21.6, edge_on=20.7,
+                     ring=21.0)
+  surface = d.normal(surface + 0.25 * (magnitude - 16.4), 0.55)
   radius = 10 ** (0.2 * (surface - magnitude)) / math.sqrt(2 * math.pi)
   radius = jnp.where(radius < smallest, smallest * d.uniform(1.0, 1.27), radius)
   return {"magnitude": magnitude, "flux": 10 ** (0.4 * (22.5 - magnitude)), "redshift": redshift,
@@ -142,8 +142,8 @@ def _bulge_and_disc(d, kind, late, g):
   disc_shape = 2.0 - 0.75 * steep * steep * (3 - 2 * steep)
 
   fraction = jnp.clip(d.lognormal(_by_kind(kind, 0.3, lenticular=0.42, spiral=0.14, edge_on=0.2, irregular=0.02,
-                                           ring=0.25), 0.38), 0.0, 0.85)
-  bulgeless = (_is(kind, SPIRAL, EDGE_ON) & d.chance(0.22)) | _is(kind, IRREGULAR)
+                                           ring=0.25), 0.45), 0.0, 0.85)
+  bulgeless = (_is(kind, SPIRAL, EDGE_ON) & d.chance(0.3)) | _is(kind, IRREGULAR)
   fraction = jnp.where(bulgeless, 0.25 * fraction * d.uniform(), fraction)
   fraction = jnp.where(has_disc, fraction, 1.0)
   index = jnp.where(has_disc, jnp.clip(d.lognormal(jnp.where(late, 1.8, 3.0), 0.17), 0.7, 6.0),
@@ -192,11 +192,11 @@ def _colours(d, kind, late, g):
   A red and a blue sequence, both reddened by redshift.
   """
   z = g["redshift"]
-  old = d.normal(0.81, 0.04) + 0.6 * z
-  young = jnp.where(late, d.normal(_by_kind(kind, 0.45, irregular=0.3), 0.1), d.normal(0.67, 0.06)) + 0.5 * z
+  old = d.normal(0.785, 0.06) + 0.6 * z
+  young = jnp.where(late, d.normal(_by_kind(kind, 0.465, irregular=0.32), 0.1), d.normal(0.65, 0.06)) + 0.5 * z
   return {"bulge_g_r": old, "bulge_r_i": profiles.r_i(old), "disc_g_r": young,
           "disc_r_i": 0.27 + 0.35 * (young - 0.5) + d.normal(0.0, 0.025),
-          "arm_bluer": jnp.where(late, d.uniform(0.05, 0.3), 0.0)}
+          "arm_bluer": jnp.where(late, d.uniform(0.03, 0.26), 0.0)}
 
 
 def _arms(d, kind, spiral, g):
@@ -206,14 +206,13 @@ def _arms(d, kind, spiral, g):
   """
   return {"arm_number": 1.0 + d.choice([0.05, 0.68, 0.14, 0.07, 0.06]),
           "pitch": jnp.deg2rad(jnp.clip(d.normal(18.5, 7.0), 6.0, 42.0)),
-          "arm_strength": jnp.where(spiral, d.uniform(0.15, 1.0), 0.0), "arm_sharpness": d.uniform(0.8, 3.5),
+          "arm_strength": jnp.where(spiral, d.uniform(0.08, 0.85), 0.0), "arm_sharpness": d.uniform(0.8, 3.5),
           "arm_phase": d.uniform(0, 2 * math.pi), "arm_hand": jnp.where(d.chance(0.5), 1.0, -1.0),
           "arm_inner": d.uniform(0.25, 0.9) * g["scale_length"],
           "flocculence": jnp.where(spiral, d.power(0.02, 0.8, -0.4), 0.0),
           "floc_number": jnp.floor(d.uniform(3.0, 8.0, 3)), "floc_phase": d.uniform(0, 2 * math.pi, 3),
           "floc_pitch": jnp.deg2rad(d.uniform(12.0, 40.0, 3)),
-          "lopsided": jnp.clip(jnp.abs(d.normal(0.0, _by_kind(kind, 0.08, irregular=0.45, disturbed=0.35, merger=0.2,
-                                                              elliptical=0.02))), 0.0, 0.8),
+          "lopsided": jnp.clip(jnp.abs(d.normal(0.0, _by_kind(kind, 0.15, elliptical=0.03, irregular=0.5, disturbed=0.45, merger=0.25))), 0.0, 0.8),
           "lopsided_phase": d.uniform(0, 2 * math.pi)}
 
 
@@ -226,7 +225,7 @@ def _bar_and_ring(d, kind, late, g):
   length = jnp.clip(d.lognormal(1.35, 0.12), 0.6, 2.4) * scale
   ringed = _is(kind, RING) | (_is(kind, SPIRAL, LENTICULAR) & d.chance(0.04))
   radius = d.uniform(1.3, 2.6) * scale
-  return {"bar_fraction": jnp.where(barred, d.uniform(0.1, 0.42), 0.0), "bar_length": length,
+  return {"bar_fraction": jnp.where(barred, d.uniform(0.08, 0.32), 0.0), "bar_length": length,
           "bar_width": length * d.uniform(0.18, 0.36), "bar_angle": d.uniform(0, math.pi),
           "arm_inner": jnp.where(barred, jnp.maximum(g["arm_inner"], 0.8 * length), g["arm_inner"]),
           "ring_fraction": jnp.where(ringed, d.uniform(0.12, 0.45), 0.0), "ring_radius": radius,

@@ -47,7 +47,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
 
   def seen(contrast, length, brightness=1.0, needs=8.0):
     """`length`: arcsec; `brightness` over the mean; `needs`: the significance that half of the volunteers see."""
-    resolved = 1.0 / (1.0 + (1.6 * seeing / jnp.maximum(length, 1e-3)) ** 3)
+    resolved = 1.0 / (1.0 + (2.0 * seeing / jnp.maximum(length, 1e-3)) ** 3)
     return resolved * _visible(contrast * brightness * pixel * length / NATIVE_PIXEL / needs)
 
   h, q = g["scale_length"], g["disc_axis_ratio"]
@@ -57,7 +57,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
   v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), spacing, 0.5, 1.0)
-  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 25.0)
+  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 32.0)
   v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0)
   v["knots"] = seen(g["knot_fraction"] * 2.0, 0.35 * h, 0.5, 8.0)
   v["disc"] = seen(disc, 0.5 * h, 0.6, 40.0)
@@ -123,7 +123,7 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
   spiral = 0.16 + 0.81 * v["arms"]
 
   bulge = jnp.log(g["bulge_fraction"] + 0.25 * g["bar_fraction"] + 1e-3)
-  prominence = _ordered(bulge, [math.log(0.03), math.log(0.23), math.log(0.95)], 2.2)
+  prominence = _ordered(bulge, [math.log(0.018), math.log(0.22), math.log(1.1)], 2.4)
 
   odd_parts = {"ring": 0.75 * v["ring"], "lens": 0.8 * v["arc"], "disturbed": 0.55 * v["tail"] + 0.3 * v["lopsided"],
                "irregular": jnp.where(g["kind"] == population.IRREGULAR, 0.6, 0.25) * any_seen((1.0, v["lopsided"]),
@@ -135,9 +135,9 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
           "dust": 0.006}
   odd_feature = [odd_parts.get(name, 0.12 * (1 - odd_seen)) + base[name] for name in base]
 
-  rounded = _ordered(-q, [-0.82, -0.5], 20.0)
+  rounded = _ordered(-q, [-0.8, -0.52], 20.0)
   boxy = g["bulge_boxy"] * v["detail"]
-  has_bulge = jax.nn.sigmoid((jnp.log(g["bulge_fraction"] + 1e-3) - math.log(0.05)) * 1.6) * (0.4 + 0.6 * v["detail"]
+  has_bulge = jax.nn.sigmoid((jnp.log(g["bulge_fraction"] + 1e-3) - math.log(0.035)) * 1.6) * (0.4 + 0.6 * v["detail"]
                                                                                             ) + 0.25 * (1 - v["detail"])
   bulge_shape = [has_bulge * (0.9 - 0.75 * boxy), has_bulge * (0.1 + 0.75 * boxy), 1.0 - has_bulge]
   winding = _ordered(jnp.rad2deg(g["pitch"]), [15.0, 25.0], 0.15 + 0.3 * v["arms"])
