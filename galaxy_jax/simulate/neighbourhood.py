@@ -99,5 +99,5 @@ def frame(d: Draws) -> dict[str, jax.Array]:
   noise = jnp.asarray(SKY_NOISE) * d.lognormal(1.0, 0.06) * d.lognormal(1.0, 0.025, 3)
   offset = jnp.asarray(SKY_NOISE) * (jnp.asarray(SKY_OFFSET) + d.normal(0.0, 0.1, 3) + d.normal(0.0, 0.08))
   shift = jnp.clip(d.normal(0.0, 0.085, 6).reshape(3, 2), -0.5, 0.5) * jnp.asarray([[1.0], [0.0], [1.0]])
-  return {"seeing": jnp.clip(d.lognormal(1.12, 0.05), 0.9, 2.0), "sky_noise": noise, "sky_offset": offset,
+  return {"seeing": jnp.clip(d.lognormal(1.07, 0.05), 0.9, 2.0), "sky_noise": noise, "sky_offset": offset,
           "band_shift": shift, "tile_quality": d.uniform(82.0, 92.0), "tile_phase": jnp.floor(d.uniform(0, 16, 2))}

@@ -36,13 +36,13 @@ from tfds_builders.class_lists import SIMULATED_KINDS
 #: of smooth galaxies, face-on discs, edge-on discs and mergers, with rarer kinds in between; its weights reproduce the
 #: mean votes of the labelled sample.
 MIXES = {
-    "natural": (0.21, 0.26, 0.285, 0.085, 0.07, 0.02, 0.03, 0.02, 0.002, 0.005),
-    "balanced": (0.23, 0.12, 0.16, 0.27, 0.025, 0.01, 0.17, 0.008, 0.004, 0.003),
+    "natural": (0.2, 0.28, 0.26, 0.08, 0.095, 0.025, 0.03, 0.02, 0.002, 0.005),
+    "balanced": (0.27, 0.13, 0.16, 0.24, 0.02, 0.01, 0.17, 0.008, 0.004, 0.003),
 }
 
 KNOTS = 20
 #: A measured r90 falls short of a noiseless profile's: galaxies are larger in the images than 0.02 r90 a pixel says.
-MEASURED_R90 = 0.83
+MEASURED_R90 = 0.86
 #: r90 of the smallest cut-outs, arcsec.
 SMALLEST_R90 = 2.8
 
@@ -115,8 +115,8 @@ def _brightness(d, kind, *, faintest, smallest, largest):
   magnitude = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.55, 13.0)
   redshift = jnp.clip(d.lognormal(0.075, 0.19) * 10 ** (0.1 * (magnitude - 16.5)), 0.004, 0.25)
   # Mean magnitude per square arcsec inside the half-light radius; brighter galaxies are denser.
-  surface = _by_kind(kind, 20.3, elliptical=20.75, lenticular=20.4, spiral=20.9, irregular=21.6, edge_on=20.7,
-                     ring=21.0)
+  surface = _by_kind(kind, 20.25, elliptical=20.7, lenticular=20.35, spiral=20.85, irregular=21.5, edge_on=20.65,
+                     ring=20.95)
   surface = d.normal(surface + 0.25 * (magnitude - 16.4), 0.55)
   radius = 10 ** (0.2 * (surface - magnitude)) / math.sqrt(2 * math.pi)
   radius = jnp.where(radius < smallest, smallest * d.uniform(1.0, 1.27), radius)
@@ -141,7 +141,7 @@ def _bulge_and_disc(d, kind, late, g):
   steep = jnp.clip((inclination - math.radians(68)) / math.radians(17), 0.0, 1.0)
   disc_shape = 2.0 - 0.75 * steep * steep * (3 - 2 * steep)
 
-  fraction = jnp.clip(d.lognormal(_by_kind(kind, 0.3, lenticular=0.42, spiral=0.14, edge_on=0.2, irregular=0.02,
+  fraction = jnp.clip(d.lognormal(_by_kind(kind, 0.3, lenticular=0.38, spiral=0.14, edge_on=0.2, irregular=0.02,
                                            ring=0.25), 0.45), 0.0, 0.85)
   bulgeless = (_is(kind, SPIRAL, EDGE_ON) & d.chance(0.3)) | _is(kind, IRREGULAR)
   fraction = jnp.where(bulgeless, 0.25 * fraction * d.uniform(), fraction)
@@ -152,7 +152,7 @@ def _bulge_and_disc(d, kind, late, g):
   bulge_axis_ratio = jnp.where(has_disc, jnp.sqrt(cos_i**2 + d.uniform(0.6, 0.95) ** 2 * sin2), elliptical)
   boxy = edge_on & d.chance(0.18)
   scale = g["half_light_radius"] / 1.678
-  in_disc = jnp.clip(d.lognormal(0.22, 0.2), 0.06, 1.0) * scale * (0.5 + fraction)
+  in_disc = jnp.clip(d.lognormal(0.185, 0.2), 0.05, 1.0) * scale * (0.5 + fraction)
   return {"inclination": inclination, "thickness": thickness, "scale_length": scale, "disc_shape": disc_shape,
           "disc_axis_ratio": disc_axis_ratio, "bulge_fraction": fraction, "bulge_index": index,
           "bulge_radius": jnp.where(has_disc, in_disc, g["half_light_radius"]), "bulge_boxy": boxy * 1.0,
@@ -167,7 +167,7 @@ def _sizes(g):
   circular apertures, the Petrosian radius is where the brightness falls to a fifth of the mean inside, and 90 % of the
   light within two of those lies inside r90. The seeing widens it.
   """
-  r = g["half_light_radius"] * jnp.exp(jnp.linspace(-4.0, 3.5, 96))
+  r = g["half_light_radius"] * jnp.exp(jnp.linspace(-7.5, 3.5, 128))
   angles = (jnp.arange(8) + 0.5) * (math.pi / 16)
   u, v = r[:, None] * jnp.cos(angles), r[:, None] * jnp.sin(angles)
   bulge = profiles.sersic(profiles.radius(u, v, g["bulge_axis_ratio"], g["bulge_shape"]), g["bulge_radius"],
@@ -175,7 +175,7 @@ def _sizes(g):
   disc = profiles.exponential(profiles.radius(u, v, g["disc_axis_ratio"], g["disc_shape"]), g["scale_length"],
                               g["disc_axis_ratio"], g["disc_shape"])
   brightness = jnp.mean(g["bulge_fraction"] * bulge + (1.0 - g["bulge_fraction"]) * disc, axis=1)
-  step = 7.5 / 95
+  step = 11.0 / 127
   # The trapezoidal rule in log r; what lies inside the first radius is next to nothing.
   rings = brightness * r * r * (2 * math.pi * step)
   flux = jnp.cumsum(rings) - 0.5 * rings
@@ -192,8 +192,8 @@ def _colours(d, kind, late, g):
   A red and a blue sequence, both reddened by redshift.
   """
   z = g["redshift"]
-  old = d.normal(0.785, 0.06) + 0.6 * z
-  young = jnp.where(late, d.normal(_by_kind(kind, 0.465, irregular=0.32), 0.1), d.normal(0.65, 0.06)) + 0.5 * z
+  old = d.normal(0.785, 0.07) + 0.6 * z
+  young = jnp.where(late, d.normal(_by_kind(kind, 0.455, irregular=0.3), 0.11), d.normal(0.65, 0.06)) + 0.5 * z
   return {"bulge_g_r": old, "bulge_r_i": profiles.r_i(old), "disc_g_r": young,
           "disc_r_i": 0.27 + 0.35 * (young - 0.5) + d.normal(0.0, 0.025),
           "arm_bluer": jnp.where(late, d.uniform(0.03, 0.26), 0.0)}
@@ -206,13 +206,13 @@ def _arms(d, kind, spiral, g):
   """
   return {"arm_number": 1.0 + d.choice([0.05, 0.68, 0.14, 0.07, 0.06]),
           "pitch": jnp.deg2rad(jnp.clip(d.normal(18.5, 7.0), 6.0, 42.0)),
-          "arm_strength": jnp.where(spiral, d.uniform(0.08, 0.85), 0.0), "arm_sharpness": d.uniform(0.8, 3.5),
+          "arm_strength": jnp.where(spiral, d.uniform(0.06, 0.85), 0.0), "arm_sharpness": d.uniform(0.8, 3.5),
           "arm_phase": d.uniform(0, 2 * math.pi), "arm_hand": jnp.where(d.chance(0.5), 1.0, -1.0),
           "arm_inner": d.uniform(0.25, 0.9) * g["scale_length"],
           "flocculence": jnp.where(spiral, d.power(0.02, 0.8, -0.4), 0.0),
           "floc_number": jnp.floor(d.uniform(3.0, 8.0, 3)), "floc_phase": d.uniform(0, 2 * math.pi, 3),
           "floc_pitch": jnp.deg2rad(d.uniform(12.0, 40.0, 3)),
-          "lopsided": jnp.clip(jnp.abs(d.normal(0.0, _by_kind(kind, 0.15, elliptical=0.03, irregular=0.5, disturbed=0.45, merger=0.25))), 0.0, 0.8),
+          "lopsided": jnp.clip(jnp.abs(d.normal(0.0, _by_kind(kind, 0.18, elliptical=0.03, irregular=0.5, disturbed=0.45, merger=0.25))), 0.0, 0.8),
           "lopsided_phase": d.uniform(0, 2 * math.pi)}
 
 

@@ -47,7 +47,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
 
   def seen(contrast, length, brightness=1.0, needs=8.0):
     """`length`: arcsec; `brightness` over the mean; `needs`: the significance that half of the volunteers see."""
-    resolved = 1.0 / (1.0 + (2.0 * seeing / jnp.maximum(length, 1e-3)) ** 3)
+    resolved = 1.0 / (1.0 + (2.2 * seeing / jnp.maximum(length, 1e-3)) ** 3)
     return resolved * _visible(contrast * brightness * pixel * length / NATIVE_PIXEL / needs)
 
   h, q = g["scale_length"], g["disc_axis_ratio"]
@@ -56,7 +56,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   spacing = 0.8 * 2 * math.pi * h * jnp.tan(g["pitch"]) / jnp.sqrt(2.0 * g["arm_number"])
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
-  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), spacing, 0.5, 1.0)
+  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 1.25 * spacing, 0.5, 0.6)
   v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 32.0)
   v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0)
   v["knots"] = seen(g["knot_fraction"] * 2.0, 0.35 * h, 0.5, 8.0)
@@ -120,7 +120,7 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
                                 / 0.045)
   edge_on = 0.015 + 0.965 * seen_edge_on
   bar = 0.06 + 0.89 * v["bar"]
-  spiral = 0.16 + 0.81 * v["arms"]
+  spiral = 0.11 + 0.87 * v["arms"]
 
   bulge = jnp.log(g["bulge_fraction"] + 0.25 * g["bar_fraction"] + 1e-3)
   prominence = _ordered(bulge, [math.log(0.018), math.log(0.22), math.log(1.1)], 2.4)
