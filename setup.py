@@ -13,9 +13,12 @@ EXTRAS = {
     "kaggle": ["kaggle"],
     "tf": ["tensorflow"],
     "bench": ["scikit-learn", "scipy"],
+    "galaxy10": ["h5py"],
+    "scale": ["apache-beam"],
+    "survey": ["astropy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
-    "test": ["pytest", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter", "tensorflow-cpu", "dill",
-             "setuptools", "wheel"],
+    "test": ["pytest", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter", "tensorflow-cpu",
+             "dill", "h5py", "astropy", "setuptools", "wheel"],
 }
 
 setup(

@@ -165,7 +165,7 @@ def test_evaluate_any_split_and_checkpoint(finished, tmp_path):
     ({"model.name": "vgg"}, "model.name is 'vgg'"),
     ({"model.output": "sigmoid"}, "'tree_cross_entropy' goes with"),
     ({"data.eval": "nothing"}, "no records for the split 'nothing'"),
-    ({"data.eval": "test"}, "The split 'test' of galaxy_zoo_challenge/1.0.0 has no labels"),
+    ({"data.eval": "test"}, "The split 'test' of galaxy_zoo_challenge/votes/1.0.0 has no labels"),
     ({"data.manual_dir": "/nowhere", "data.data_dir": "/nowhere/data"}, "/nowhere"),
     ({"data.loader": "cloud"}, "config.data.loader is 'cloud'"),
     ({"augment.zoom": 0.5}, "config.augment.zoom is 0.5; expected at least 1."),

@@ -5,32 +5,45 @@ Importable alone and light: neither jax, TensorFlow nor TFDS itself is imported 
   python -m tfds_builders galaxy_zoo_challenge --manual_dir=… --data_dir=…     builds one from the command line
   tfds_builders.prepare.prepare("galaxy_zoo_challenge", manual_dir=…)          does so from Python
 
-A new data set is one more folder and one more line in `BUILDERS`, or one for each of its configurations. What its class
+A new data set is one more folder and one more line in `BUILDERS` for each of its configurations. What its class
 `Builder` offers beside TFDS's own methods is written in `tfds_builders.prepare`.
 """
 import importlib
 
+_CHALLENGE = "tfds_builders.galaxy_zoo_challenge.galaxy_zoo_challenge_dataset_builder"
 _SIMULATED = "tfds_builders.galaxy_sim.galaxy_sim_dataset_builder"
 
-#: Name of a data set, or name/configuration -> the module that holds its class `Builder`, imported when first used.
+#: Name/configuration of a data set -> the module that holds its class `Builder`, imported when first used. The first
+#: configuration of a name is what the name alone means.
 BUILDERS = {
-    "galaxy_zoo_challenge": "tfds_builders.galaxy_zoo_challenge.galaxy_zoo_challenge_dataset_builder",
+    "galaxy_zoo_challenge/votes": _CHALLENGE,
+    "galaxy_zoo_challenge/morph5": _CHALLENGE,
     "galaxy_sim/demo": _SIMULATED,
     "galaxy_sim/challenge": _SIMULATED,
     "galaxy_sim/scenes": _SIMULATED,
 }
 
 
-def builder_class(name: str):
-  """The TFDS builder class of a data set; one class serves all its configurations.
-
-  Args:
-    name: one of `BUILDERS`.
+def full_name(name: str) -> str:
+  """The key of `BUILDERS` that a name means: itself, or, where it names no configuration, the first one's.
 
   Raises:
     DataError: there is no builder of that name.
   """
-  if name not in BUILDERS:
-    from tfds_builders.errors import DataError
-    raise DataError(f"There is no data set builder {name!r}; there are: {', '.join(BUILDERS)}.")
-  return importlib.import_module(BUILDERS[name]).Builder
+  for key in BUILDERS:
+    if name in (key, key.partition("/")[0]):
+      return key
+  from tfds_builders.errors import DataError
+  raise DataError(f"There is no data set builder {name!r}; there are: {', '.join(BUILDERS)}.")
+
+
+def builder_class(name: str):
+  """The TFDS builder class of a data set; one class serves all its configurations.
+
+  Args:
+    name: one of `BUILDERS`, or its part before the slash.
+
+  Raises:
+    DataError: there is no builder of that name.
+  """
+  return importlib.import_module(BUILDERS[full_name(name)]).Builder

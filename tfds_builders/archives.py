@@ -66,23 +66,25 @@ class Folder:
 
 
 class Zip:
-  """The files of a zip.
+  """The files of a zip. Unpickled, as by another process, it opens itself again.
 
   Attributes:
     label: what errors call it.
   """
 
-  def __init__(self, file, label: str):
+  def __init__(self, file, label: str, *, outer: tuple["Zip", Member] | None = None):
     """Opens a zip.
 
     Args:
       file: its path, or a seekable file object, which is closed with the archive.
       label: what errors call it.
+      outer: the archive that this one is a member of, and which member, where `file` is no path.
 
     Raises:
       DataError: not a zip, or a truncated one.
     """
     self.label = label
+    self._outer = outer
     self._file = None if isinstance(file, (str, os.PathLike)) else file
     try:
       self._zip = zipfile.ZipFile(file)
@@ -92,6 +94,9 @@ class Zip:
     except OSError as error:
       self._close_file()
       raise DataError(f"{label} cannot be read ({error.strerror or error}).") from None
+
+  def __reduce__(self):
+    return (Zip, (self._zip.filename, self.label)) if self._outer is None else (Zip.nested, self._outer)
 
   def members(self) -> list[Member]:
     """All files of the zip, in its own order."""
@@ -116,7 +121,7 @@ class Zip:
     label = f"{self.label}/{member.name}"
     info = self._zip.getinfo(member.name)
     if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
-      return Zip(_window(self._zip.filename, info, label), label)
+      return Zip(_window(self._zip.filename, info, label), label, outer=(self, member))
     try:
       unpacked = tempfile.TemporaryFile()
     except OSError as error:
@@ -131,7 +136,7 @@ class Zip:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
       unpacked.close()
       raise DataError(f"{label} cannot be unpacked ({error}). Download it again.") from None
-    return Zip(unpacked, label)
+    return Zip(unpacked, label, outer=(self, member))
 
   def close(self) -> None:
     """Closes the file."""

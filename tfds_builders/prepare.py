@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 
 import tfds_builders
 from tfds_builders.errors import DataError, MissingDataError
@@ -30,7 +31,7 @@ _log = logging.getLogger("tfds_builders")
 
 
 def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "array_record", skip_bad: bool = False,
-            overwrite: bool = False, progress: bool = True):
+            overwrite: bool = False, progress: bool = True, beam_options: str | None = None):
   """Opens a data set, building it first if needed.
 
   Which build is used:
@@ -44,7 +45,7 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   or not at all, also when several processes start at once.
 
   Args:
-    name: one of tfds_builders.BUILDERS, with its configuration where it has several: "galaxy_sim/demo".
+    name: one of tfds_builders.BUILDERS, "galaxy_sim/demo"; "galaxy_sim" is its first configuration.
     manual_dir: the folder with the source files; simulated data have none. None: `downloads/manual` below data_dir, as
       in TFDS; where that has none, they are downloaded there if there are credentials.
     data_dir: where prepared data sets are. None: the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
@@ -52,6 +53,8 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
     skip_bad: leave faulty galaxies out, and list them in `LEFT_OUT_FILE`, instead of raising an error.
     overwrite: replace a finished build.
     progress: show progress bars.
+    beam_options: have Apache Beam write the shards: its pipeline options, as "runner=DirectRunner,job_name=build". The
+      source is checked here all the same, and every worker must find it, and data_dir, under the same path.
 
   Returns:
     The TFDS builder, ready for `as_data_source` (or `as_dataset`, where the format is tfrecord).
@@ -64,6 +67,9 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   if file_format == "tfrecord" and importlib.util.find_spec("tensorflow") is None:
     raise DataError("file_format='tfrecord' needs TensorFlow: pip install 'galaxy_jax[tf]'. The default, array_record, "
                     "does not.")
+  if beam_options is not None and importlib.util.find_spec("apache_beam") is None:
+    raise DataError("beam_options need Apache Beam: pip install 'galaxy_jax[scale]'.")
+  name = tfds_builders.full_name(name)
   make, root = _locate(name, data_dir)
   builder = make(data_dir=root)
 
@@ -97,7 +103,7 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
       builder = make(data_dir=place)
       if not _is_built(builder) or overwrite:
         return _build(functools.partial(make, data_dir=place), source, fingerprint, file_format, skip_bad, overwrite,
-                      progress)
+                      progress, beam_options)
       difference = _difference(builder, fingerprint, file_format)
       if difference is None:
         return _opened(builder)
@@ -112,7 +118,7 @@ def check_available(name: str, *, data_dir=None) -> None:
   Raises:
     MissingDataError: there is no finished build, nor source files in their place, nor credentials to download them.
   """
-  make, root = _locate(name, data_dir)
+  make, root = _locate(tfds_builders.full_name(name), data_dir)
   builder = make(data_dir=root)
   if _is_built(builder):
     return
@@ -134,13 +140,14 @@ def source_record(builder) -> dict:
 
 def _locate(name, data_dir):
   """A function from a place to the data set's builder there, and where data sets are."""
-  make = functools.partial(tfds_builders.builder_class(name), config=name.partition("/")[2] or None)
+  make = functools.partial(tfds_builders.builder_class(name), config=name.partition("/")[2])
   from etils import epath  # With TFDS, so not when this package is only imported.
   return make, epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
-def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress):
+def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress, beam_options):
   """Checks the source, builds, and returns a fresh builder on the result; `make` gives a builder on the place."""
+  started = time.monotonic()
   builder = make()
   contents = builder.validate(source, skip_bad=skip_bad, progress=progress)
   path = builder.data_path
@@ -151,7 +158,7 @@ def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress
     elif not _is_built(builder):
       raise DataError(f"{path} exists but holds no finished data set. Delete it, or replace it: --overwrite.")
   try:
-    _write(make, contents, file_format, progress)
+    _write(make, contents, file_format, progress, beam_options)
   except BaseException:
     if replaced.exists():
       replaced.rename(path)
@@ -164,25 +171,39 @@ def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress
   if contents.left_out:
     _log.warning("Left out %d faulty galaxies or rows; they are listed in %s.", len(contents.left_out),
                  path / LEFT_OUT_FILE)
-  _log.info("Built %s.", _summary(finished))
+  _log.info("Built %s: %s in %.0f s.", _summary(finished), finished.info.dataset_size, time.monotonic() - started)
   return finished
 
 
-def _write(make, contents, file_format, progress):
+def _write(make, contents, file_format, progress, beam_options):
   """Has TFDS write the contents, unless another process is there first."""
   import tensorflow_datasets as tfds
   builder = make()
-  builder.contents, builder.progress = contents, progress
+  builder.contents, builder.progress = contents, progress and beam_options is None
   _log.info("Building %s in %s.", builder.info.full_name, builder.data_path)
+  beam = {} if beam_options is None else _beam(beam_options)
   # TFDS makes a download folder even for a data set that downloads nothing.
   with tempfile.TemporaryDirectory() as downloads:
     try:
       builder.download_and_prepare(download_dir=downloads, file_format=file_format,
-                                   download_config=tfds.download.DownloadConfig(manual_dir=downloads))
+                                   download_config=tfds.download.DownloadConfig(manual_dir=downloads, **beam))
     except OSError:
       # TFDS could not rename its temporary folder: another process has put a build there meanwhile.
       if not _is_built(make()):
         raise
+
+
+def _beam(beam_options: str) -> dict:
+  """Options of Apache Beam, as TFDS's download_config takes them; raises DataError."""
+  from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+  try:
+    options = PipelineOptions([f"--{option.strip()}" for option in beam_options.split(",") if option.strip()])
+    runner = options.view_as(StandardOptions).runner
+  except SystemExit:  # as argparse ends a program
+    raise DataError(f"Apache Beam does not take the options {beam_options!r}. Expected NAME=VALUE,…, such as "
+                    "runner=DirectRunner.") from None
+  # Without a runner TFDS would not use Beam at all.
+  return {"beam_options": options, "beam_runner": runner or "DirectRunner"}
 
 
 def _is_built(builder) -> bool:

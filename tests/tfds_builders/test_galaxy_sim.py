@@ -12,10 +12,10 @@ import tensorflow_datasets as tfds
 from PIL import Image, JpegImagePlugin
 
 from galaxy_jax import simulate
-from tfds_builders import BUILDERS
+from tfds_builders import BUILDERS, full_name
 from tfds_builders.__main__ import main
 from tfds_builders.errors import DataError
-from tfds_builders.galaxy_sim import galaxy_sim_dataset_builder, rendering, write_challenge
+from tfds_builders.galaxy_sim import rendering, write_challenge
 from tfds_builders.galaxy_sim.galaxy_sim_dataset_builder import FIRST_ID, Builder
 from tfds_builders.prepare import prepare, source_record
 
@@ -66,9 +66,9 @@ def test_configurations_are_listed_and_have_seeds_of_their_own():
   assert [f"galaxy_sim/{name}" for name in Builder.builder_configs] == [
       name for name in BUILDERS if name.startswith("galaxy_sim")]
   assert len({config.recipe.seed for config in Builder.BUILDER_CONFIGS}) == len(Builder.BUILDER_CONFIGS)
-  for name in ("galaxy_sim", "galaxy_sim/huge"):
-    with pytest.raises(DataError, match="galaxy_sim/demo"):
-      prepare(name)
+  assert full_name("galaxy_sim") == "galaxy_sim/demo"
+  with pytest.raises(DataError, match="galaxy_sim/demo"):
+    prepare("galaxy_sim/huge")
 
 
 def test_the_challenge_is_split_as_the_real_one(monkeypatch):
@@ -111,10 +111,10 @@ def test_jpegs_are_coded_as_the_challenges(galaxies, samples):
 
 
 def test_a_build_in_several_shards_holds_the_records(galaxies, tmp_path, monkeypatch):
-  monkeypatch.setattr(galaxy_sim_dataset_builder, "_SHARD_RECORDS", 4)
+  monkeypatch.setattr("tfds_builders.builder._SHARD_BYTES", 4 * (32 << 10))
   builder = prepare("galaxy_sim/demo", manual_dir=None, data_dir=tmp_path, progress=False)
   assert builder.info.full_name == "galaxy_sim/demo/1.0.0"
-  assert builder.info.splits["train"].shard_lengths == [4, 4, 3]
+  assert builder.info.splits["train"].shard_lengths == [3, 4, 4]
   records = [record for split in SPLITS for record in read(builder, split)]
   assert [int(record["galaxy_id"]) for record in records] == [*range(FIRST_ID, FIRST_ID + 13)]
   for record, galaxy in zip(records[:12], galaxies[:12], strict=True):

@@ -65,7 +65,7 @@ def test_every_layout_builds_the_same_records(challenge, layout, tmp_path):
 
 
 def test_several_shards_keep_the_order(challenge, tmp_path, monkeypatch):
-  monkeypatch.setattr(f"{Builder.__module__}._SHARD_BYTES", 3000)
+  monkeypatch.setattr("tfds_builders.builder._SHARD_BYTES", 3000)
   builder = build(challenge.pack(tmp_path / "manual"), tmp_path / "data")
   assert len(builder.info.splits["train"].shard_lengths) > 2
   assert_holds(builder.as_data_source("train", decoders=RAW), challenge,
@@ -93,7 +93,7 @@ def test_skip_bad_lists_what_it_left_out(challenge, tmp_path, caplog):
   assert sum(len(builder.as_data_source(split)) for split in ("train", "validation")) == 18
   with (builder.data_path / "left_out.csv").open() as file:
     left_out = list(csv.DictReader(file))
-  assert [(row["row"], row["galaxy_id"]) for row in left_out] == [("3", galaxy_id), ("", "101")]
+  assert [(row["row"], row["item"]) for row in left_out] == [("3", galaxy_id), ("", "101")]
   assert left_out[0]["file"].endswith("training_solutions_rev1.csv") and "Class2.1" in left_out[0]["reason"]
   assert "Left out 2" in caplog.text and "left_out.csv" in caplog.text
   assert source_record(build(manual_dir, tmp_path / "data"))["left_out"] == 2
@@ -126,7 +126,7 @@ def test_overwrite_replaces_a_build_only_by_a_whole_one(challenge, tmp_path, mon
   challenge.rows[1][1] = "0.5"
   other = challenge.pack(tmp_path / "other")
   with monkeypatch.context() as patch:
-    patch.setattr(Builder, "_shards", None)
+    patch.setattr("tfds_builders.builder._shards", None)
     with pytest.raises(TypeError):
       build(other, tmp_path / "data", overwrite=True)
   assert files_below(tmp_path / "data") == before and build(tmp_path / "manual", tmp_path / "data")
@@ -137,7 +137,7 @@ def test_overwrite_replaces_a_build_only_by_a_whole_one(challenge, tmp_path, mon
 
 def test_other_source_files_get_their_own_folder_below_the_default(challenge, tmp_path):
   first = build(challenge.pack(tmp_path / "manual"))
-  assert first.data_path == tmp_path / "default" / NAME / "1.0.0"
+  assert first.data_path == tmp_path / "default" / NAME / "votes" / "1.0.0"
   challenge.rows[1][1] = "0.5"
   other = challenge.pack(tmp_path / "other")
   second = build(other)
@@ -192,20 +192,20 @@ def test_a_refused_download_is_one_clear_error(tmp_path, monkeypatch):
 @pytest.mark.parametrize("moment", ["validate", "_shard_iterators_per_split"])
 def test_another_process_that_finishes_first_does_no_harm(challenge, tmp_path, monkeypatch, moment):
   manual_dir = challenge.pack(tmp_path / "manual")
-  original = Builder.__dict__[moment]
+  original = getattr(Builder, moment)
 
-  def overtaken(*arguments, **options):
+  def overtaken(self, *arguments, **options):
     monkeypatch.setattr(Builder, moment, original)
     build(manual_dir, tmp_path / "data")
-    return getattr(arguments[0], moment)(*arguments[1:], **options)
+    return original(self, *arguments, **options)
 
-  monkeypatch.setattr(Builder, moment, classmethod(overtaken) if moment == "validate" else overtaken)
+  monkeypatch.setattr(Builder, moment, overtaken)
   assert len(build(manual_dir, tmp_path / "data").as_data_source("train")) == 18
-  assert [path.name for path in (tmp_path / "data" / NAME).iterdir()] == ["1.0.0"]
+  assert [path.name for path in (tmp_path / "data" / NAME / "votes").iterdir()] == ["1.0.0"]
 
 
 def test_a_folder_that_is_no_finished_build_is_refused(challenge, tmp_path):
-  (tmp_path / "data" / NAME / "1.0.0").mkdir(parents=True)
+  (tmp_path / "data" / NAME / "votes" / "1.0.0").mkdir(parents=True)
   manual_dir = challenge.pack(tmp_path / "manual")
   with pytest.raises(DataError, match=r"no finished data set.*--overwrite"):
     build(manual_dir, tmp_path / "data")

@@ -85,7 +85,7 @@ def test_a_faulty_galaxy_is_left_out_once_and_the_others_stay(challenge, fault, 
   fault[0](challenge)
   with KaggleFiles(challenge.pack(tmp_path, layout)) as files:
     found = validate(files, skip_bad=True)
-  assert [left_out.galaxy_id for left_out in found.left_out] == [101]
+  assert [left_out.item for left_out in found.left_out] == [101]
   ids = [record.galaxy_id for record in found.splits["train"] + found.splits["validation"]]
   assert ids == [7, 88, 99, 100, *range(102, 110), 1000, 2000, 3000, 4000, 5000, 6000, 7000]
 

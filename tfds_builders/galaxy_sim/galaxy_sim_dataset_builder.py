@@ -3,19 +3,19 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_builders.builder import PreparedBuilder
 from tfds_builders.class_lists import FIVE_CLASSES, SCENE_CLASSES, SIMULATED_KINDS, TEN_CLASSES
+from tfds_builders.contents import Contents
 from tfds_builders.galaxy_sim.rendering import Recipe, records, simulator
 from tfds_builders.gz2_tree import COLUMNS
 
 #: Six digits, as the challenge's ids have.
 FIRST_ID = 100_000
-_SHARD_RECORDS = 2048
 
 
 @dataclasses.dataclass
@@ -28,19 +28,6 @@ class GalaxySimConfig(tfds.core.BuilderConfig):
   """
   recipe: Recipe | None = None
   splits: dict[str, int] = dataclasses.field(default_factory=dict)
-
-
-class Contents(NamedTuple):
-  """What a data set is made of; the attributes are those of the other builders' contents.
-
-  Attributes:
-    fingerprint: a digest of the simulator's version, the recipe and the splits.
-    splits: split name -> its ids.
-    left_out: empty.
-  """
-  fingerprint: str
-  splits: dict[str, range]
-  left_out: tuple = ()
 
 
 class Simulation:
@@ -66,7 +53,8 @@ class Simulation:
     for name, count in self.config.splits.items():
       splits[name] = range(first, first + count)
       first += count
-    return Contents(self.fingerprint(), splits)
+    withheld = splits.get("test", ())
+    return Contents(self.fingerprint(), splits, functools.partial(_examples, self.config.recipe, withheld))
 
 
 class Builder(PreparedBuilder):
@@ -126,23 +114,11 @@ class Builder(PreparedBuilder):
         disable_shuffling=True,
     )
 
-  def _shard_iterators_per_split(self, dl_manager):
-    contents = self.contents or self.open_source(None).contents()
-    self._write_source_record(contents)
-    bar = self._bar("Rendering", contents)
-    return {split: [functools.partial(_examples, self.builder_config.recipe, ids[start:start + _SHARD_RECORDS],
-                                      split == "test", bar)
-                    for start in range(0, len(ids), _SHARD_RECORDS)]
-            for split, ids in contents.splits.items()}
 
-
-def _examples(recipe, ids, withheld, bar) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields (key, example) of a shard."""
+def _examples(recipe, withheld, ids) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields (key, example) of records by their ids; those of `withheld` without their labels."""
   for key, record in zip(ids, records(recipe, ids), strict=True):
-    if withheld:
+    if key in withheld:
       record |= {"vote_fractions": np.full(len(COLUMNS), np.nan, np.float32),
                  "vote_counts": np.zeros(len(COLUMNS), np.int32), "five_class": -1, "ten_class": -1}
     yield key, record
-    bar.update()
-  if bar.n == bar.total:
-    bar.close()

@@ -18,40 +18,12 @@ from typing import NamedTuple
 
 from tfds_builders.archives import Folder, Member, ReadError, Zip
 from tfds_builders.errors import DataError, MissingDataError
+from tfds_builders.numbered_images import Images
 
 COMPETITION = "galaxy-zoo-the-galaxy-challenge"
 TRAINING_IMAGES = "images_training_rev1"
 SOLUTIONS = "training_solutions_rev1"
 TEST_IMAGES = "images_test_rev1"
-
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
-
-
-class Images:
-  """The JPEG files of one part.
-
-  Attributes:
-    label: what errors call the archive or folder.
-    members: the JPEG files, in no particular order. Whatever else lies there is not looked at: a folder collects
-      thumbnails and hidden files.
-  """
-
-  def __init__(self, archive: Folder | Zip, within: str | None = None):
-    """Args:
-      archive: where the files lie.
-      within: take only files below a folder of this name, at any depth.
-    """
-    self._archive = archive
-    self.label = archive.label if within is None else f"{archive.label}/{within}"
-    self.members = [member for member in archive.members() if _is_jpeg(member.name, within)]
-
-  def name(self, member: Member) -> str:
-    """What errors call a member."""
-    return f"{self._archive.label}/{member.name}"
-
-  def read(self, member: Member) -> bytes:
-    """The bytes of a member; raises archives.ReadError."""
-    return self._archive.read(member)
 
 
 class Table(NamedTuple):
@@ -63,12 +35,6 @@ class Table(NamedTuple):
   """
   label: str
   data: bytes
-
-
-def _is_jpeg(name: str, within: str | None) -> bool:
-  path = PurePosixPath(name)
-  return (path.suffix.lower() in _JPEG_SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
-          and (within is None or within in path.parts[:-1]))
 
 
 class KaggleFiles:

@@ -3,21 +3,23 @@
 Every row of the solutions is checked, every image is read and decoded at 1/8 of its size. The first fault ends it with
 one error, or, where faults are to be skipped, each is listed and the galaxy left out.
 """
-import csv
 import io
 import logging
 import math
-from pathlib import PurePosixPath
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from tfds_builders.archives import Member, ReadError
+from tfds_builders.archives import Member
+from tfds_builders.contents import Contents, Fault, Faults
+from tfds_builders.csv_tables import CsvTable, whole_number
 from tfds_builders.errors import DataError
-from tfds_builders.galaxy_zoo_challenge.kaggle_files import Images, KaggleFiles, Table
+from tfds_builders.galaxy_zoo_challenge import morph5
+from tfds_builders.galaxy_zoo_challenge.kaggle_files import KaggleFiles, Table
 from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
-from tfds_builders.images import ImageError, check_jpeg
+from tfds_builders.numbered_images import Images, by_number, with_good_image
 
 ID_COLUMN = "GalaxyID"
 #: Published values have up to ten digits and were computed; more than this outside [0, 1] is no rounding.
@@ -28,24 +30,6 @@ _FEWEST = 10
 _log = logging.getLogger("tfds_builders")
 
 
-class Fault(NamedTuple):
-  """Something wrong with one galaxy.
-
-  Attributes:
-    file: the file it was found in.
-    row: the line of the CSV file, the header being 1; None for an image.
-    galaxy_id: the galaxy, or None where the id is what is wrong.
-    reason: what is wrong, to follow "FILE, row ROW".
-  """
-  file: str
-  row: int | None
-  galaxy_id: int | None
-  reason: str
-
-  def __str__(self):
-    return f"{self.file}{'' if self.row is None else f', row {self.row}'} {self.reason}"
-
-
 class Record(NamedTuple):
   """One galaxy to be written.
 
@@ -54,39 +38,13 @@ class Record(NamedTuple):
     images: where its image lies.
     member: the image in `images`.
     vote_fractions: (37,) float32 in the order of gz2_tree.COLUMNS; all NaN where unlabelled.
+    label: its class in the five-class subset, -1 where it is in none.
   """
   galaxy_id: int
   images: Images
   member: Member
   vote_fractions: np.ndarray
-
-
-class Contents(NamedTuple):
-  """What a data set is built from, all of it checked.
-
-  Attributes:
-    fingerprint: the digest of the source files.
-    splits: split name -> its galaxies in ascending order of their ids.
-    left_out: the faults that were skipped.
-  """
-  fingerprint: str
-  splits: dict[str, list[Record]]
-  left_out: list[Fault]
-
-
-class _Faults:
-  """Raises the first fault, or collects them all."""
-
-  def __init__(self, skip_bad: bool):
-    self.skip_bad = skip_bad
-    self.found = []
-
-  def add(self, fault: Fault) -> None:
-    if not self.skip_bad:
-      raise DataError(f"{fault}. Nothing was built. Mend the file or download it again, or build without such "
-                      "galaxies: --skip_bad (skip_bad=True in Python, --config.data.skip_bad=True for "
-                      "galaxy_jax.main).")
-    self.found.append(fault)
+  label: int = -1
 
 
 def _warn_of_sums(votes: dict[int, np.ndarray], table: str) -> None:
@@ -107,15 +65,18 @@ def _warn_of_sums(votes: dict[int, np.ndarray], table: str) -> None:
                  list(votes)[int(np.argmax(off))])
 
 
-def validate(files: KaggleFiles, *, skip_bad: bool = False, progress: bool = False) -> Contents:
+def validate(files: KaggleFiles, *, five_classes: bool = False, skip_bad: bool = False,
+             progress: bool = False) -> Contents:
   """Checks all source files.
 
   Training galaxies sorted by id: the last tenth (n // 10) are the validation split, as benanne/kaggle-galaxies, the
-  challenge's winner, has it. An image without a row is a fault like a row without an image: both mean that the
-  files do not belong together.
+  challenge's winner, has it. The five-class subset is split as `morph5.in_test` says, and without the unlabelled test
+  images. An image without a row is a fault like a row without an image: both mean that the files do not belong
+  together.
 
   Args:
     files: the competition's files; must stay open as long as the contents are used.
+    five_classes: only the galaxies that `morph5.five_class` gives a class, with it.
     skip_bad: leave faulty galaxies out instead of raising an error.
     progress: show a progress bar.
 
@@ -123,11 +84,39 @@ def validate(files: KaggleFiles, *, skip_bad: bool = False, progress: bool = Fal
     DataError: naming file, row and remedy. Also, whatever `skip_bad`, where the table's columns are wrong or fewer
       than ten good galaxies are found.
   """
-  faults = _Faults(skip_bad)
+  faults = Faults(skip_bad)
+  training = _training(files, faults)
+  if five_classes:
+    training, test = [record for record in training if record.label >= 0], []
+  else:
+    test = _unlabelled(files, faults)
+  with tqdm(desc="Checking images", total=len(training) + len(test), unit=" images",
+            disable=None if progress else True) as bar:
+    training = with_good_image(training, faults, bar)
+    test = with_good_image(test, faults, bar)
+  if len(training) < _FEWEST:
+    raise DataError(f"{files.manual_dir} has {len(training)} usable training galaxies"
+                    f"{' in the five classes' if five_classes else ''}; at least {_FEWEST} are needed. "
+                    + (f"The first fault: {faults.found[0]}." if faults.found else "Download the files again."))
+  if five_classes:
+    chosen = morph5.in_test([record.label for record in training])
+    splits = {name: [record for record, test in zip(training, chosen, strict=True) if test == (name == "test")]
+              for name in ("train", "test")}
+  else:
+    held_out = len(training) // 10
+    splits = {"train": training[:-held_out], "validation": training[-held_out:], "test": test}
+  splits = {name: records for name, records in splits.items() if records}
+  size = sum(record.member.size for records in splits.values() for record in records)
+  return Contents(files.fingerprint(), splits, labelled_examples if five_classes else examples, faults.found,
+                  size // sum(map(len, splits.values())))
+
+
+def _training(files: KaggleFiles, faults: Faults) -> list[Record]:
+  """The galaxies with both a row and an image, in ascending order of their ids."""
   table = files.solutions()
   votes, rows = read_solutions(table, faults)
   images = files.training_images()
-  by_id, twice = _by_id(images, faults)
+  by_id, twice = by_number(images, faults)
   # A galaxy already listed as a fault is not listed again for what follows from it.
   for galaxy_id in votes:
     if galaxy_id not in by_id and galaxy_id not in twice:
@@ -137,30 +126,38 @@ def validate(files: KaggleFiles, *, skip_bad: bool = False, progress: bool = Fal
     if galaxy_id not in rows:
       faults.add(Fault(images.name(member), None, galaxy_id, f"has no row in {table.label}"))
   _warn_of_sums(votes, table.label)
-  training = [Record(galaxy_id, images, by_id[galaxy_id], votes[galaxy_id])
-              for galaxy_id in sorted(votes) if galaxy_id in by_id]
-
-  test = []
-  if (images := files.test_images()) is not None:
-    unlabelled = np.full(len(COLUMNS), np.nan, np.float32)
-    test = [Record(galaxy_id, images, member, unlabelled)
-            for galaxy_id, member in sorted(_by_id(images, faults)[0].items())]
-
-  with tqdm(desc="Checking images", total=len(training) + len(test), unit=" images",
-            disable=None if progress else True) as bar:
-    training = _with_good_image(training, faults, bar)
-    test = _with_good_image(test, faults, bar)
-  if len(training) < _FEWEST:
-    raise DataError(f"{files.manual_dir} has {len(training)} usable training galaxies; at least {_FEWEST} are needed. "
-                    + (f"The first fault: {faults.found[0]}." if faults.found else "Download the files again."))
-  held_out = len(training) // 10
-  splits = {"train": training[:-held_out], "validation": training[-held_out:]}
-  if test:
-    splits["test"] = test
-  return Contents(files.fingerprint(), splits, faults.found)
+  # Of the table's own digits, before they become float32.
+  labels = morph5.five_class(np.array(list(votes.values())).reshape(-1, len(COLUMNS)))
+  morph5.check_counts(labels)
+  labels = dict(zip(votes, labels.tolist(), strict=True))
+  return [Record(galaxy_id, images, by_id[galaxy_id], votes[galaxy_id].astype(np.float32), labels[galaxy_id])
+          for galaxy_id in sorted(votes) if galaxy_id in by_id]
 
 
-def read_solutions(table: Table, faults: _Faults) -> tuple[dict[int, np.ndarray], dict[int, int]]:
+def _unlabelled(files: KaggleFiles, faults: Faults) -> list[Record]:
+  """The test galaxies, in ascending order of their ids; none where their images are absent."""
+  if (images := files.test_images()) is None:
+    return []
+  unlabelled = np.full(len(COLUMNS), np.nan, np.float32)
+  return [Record(galaxy_id, images, member, unlabelled)
+          for galaxy_id, member in sorted(by_number(images, faults)[0].items())]
+
+
+def examples(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields (key, example) of the records' galaxies."""
+  for record in records:
+    # TFDS takes a file object's bytes as they are; it would re-encode an array, with TensorFlow.
+    image = io.BytesIO(record.images.read(record.member))
+    yield record.galaxy_id, {"image": image, "galaxy_id": record.galaxy_id, "vote_fractions": record.vote_fractions}
+
+
+def labelled_examples(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields (key, example) of the records' galaxies, with their class among five."""
+  for record, (key, example) in zip(records, examples(records), strict=True):
+    yield key, example | {"label": record.label}
+
+
+def read_solutions(table: Table, faults: Faults) -> tuple[dict[int, np.ndarray], dict[int, int]]:
   """Reads the vote fractions.
 
   Args:
@@ -168,18 +165,13 @@ def read_solutions(table: Table, faults: _Faults) -> tuple[dict[int, np.ndarray]
     faults: takes what is wrong with single rows.
 
   Returns:
-    galaxy id -> (37,) float32, of the good rows; galaxy id -> its (first) row, of all rows with an id, faulty or not.
+    galaxy id -> (37,) float64, of the good rows; galaxy id -> its (first) row, of all rows with an id, faulty or not.
 
   Raises:
     DataError: not a CSV file with the challenge's columns.
   """
-  try:
-    reader = csv.reader(io.StringIO(table.data.decode("utf-8-sig"), newline=""))
-    header = [name.strip() for name in next(reader, [])]
-    body = [(reader.line_num, row) for row in reader if row]
-  except (UnicodeDecodeError, csv.Error) as error:
-    raise DataError(f"{table.label} is no CSV file ({error}). Download it again.") from None
-  expected = (ID_COLUMN, *COLUMNS)
+  csv_table = CsvTable(table.label, io.BytesIO(table.data))
+  header, expected = csv_table.header, (ID_COLUMN, *COLUMNS)
   missing = [name for name in expected if name not in header]
   extra = [name for i, name in enumerate(header) if name not in expected or name in header[:i]]
   if missing or extra:
@@ -187,19 +179,17 @@ def read_solutions(table: Table, faults: _Faults) -> tuple[dict[int, np.ndarray]
              for what, names in (("lacks", missing), ("has the extra", extra)) if names]
     raise DataError(f"{table.label}, row 1: the header {' and '.join(wrong)}; expected are {ID_COLUMN} and the 37 "
                     f"columns {COLUMNS[0]} to {COLUMNS[-1]}. Download the file again, or mend its header.")
-  # By name, so that a table written with its columns in another order is not misread.
-  where = [header.index(name) for name in expected]
+  where = csv_table.columns(expected)
 
   votes, rows = {}, {}
-  for row_number, row in body:
+  for row_number, row in csv_table.rows():
     galaxy_id = None
     try:
-      galaxy_id = _galaxy_id("".join(row[where[0]:where[0] + 1]).strip())
+      galaxy_id = whole_number("".join(row[where[0]:where[0] + 1]), ID_COLUMN)
       if galaxy_id in rows:
         raise ValueError(f"repeats galaxy {galaxy_id} of row {rows[galaxy_id]}")
       rows[galaxy_id] = row_number
-      if len(row) != len(header):
-        raise ValueError(f"has {len(row)} values where the header has {len(header)}")
+      csv_table.check_length(row)
       votes[galaxy_id] = _fractions([row[column] for column in where[1:]])
     except ValueError as error:
       faults.add(Fault(table.label, row_number, galaxy_id, str(error)))
@@ -208,14 +198,8 @@ def read_solutions(table: Table, faults: _Faults) -> tuple[dict[int, np.ndarray]
   return votes, rows
 
 
-def _galaxy_id(text: str) -> int:
-  if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
-    raise ValueError(f"has {text!r} for a {ID_COLUMN}; a whole number was expected")
-  return int(text)
-
-
 def _fractions(texts: list[str]) -> np.ndarray:
-  """(37,) float32 from as many strings; raises ValueError naming the column."""
+  """(37,) float64 from as many strings; raises ValueError naming the column."""
   values = []
   for column, text in zip(COLUMNS, texts, strict=True):
     try:
@@ -225,36 +209,4 @@ def _fractions(texts: list[str]) -> np.ndarray:
     if not -_ROUNDING <= value <= 1 + _ROUNDING:  # False for NaN too.
       raise ValueError(f"has {text!r} in column {column}; a number from 0 to 1 was expected")
     values.append(value)
-  return np.array(values, np.float32)
-
-
-def _by_id(images: Images, faults: _Faults) -> tuple[dict[int, Member], set[int]]:
-  """Galaxy id -> image, and the ids with more than one image. Those, and images whose name is no id, are faults."""
-  found, twice = {}, set()
-  for member in images.members:
-    stem = PurePosixPath(member.name).stem
-    try:
-      galaxy_id = _galaxy_id(stem)
-    except ValueError:
-      faults.add(Fault(images.name(member), None, None, f"is named {stem!r}; a galaxy's id was expected"))
-      continue
-    if galaxy_id in found:
-      faults.add(Fault(images.name(member), None, galaxy_id, f"is a second image of galaxy {galaxy_id}, beside "
-                       f"{images.name(found[galaxy_id])}"))
-      twice.add(galaxy_id)
-    else:
-      found[galaxy_id] = member
-  return {galaxy_id: member for galaxy_id, member in found.items() if galaxy_id not in twice}, twice
-
-
-def _with_good_image(records: list[Record], faults: _Faults, bar: tqdm) -> list[Record]:
-  """The records whose image can be read and decoded; the others are faults."""
-  good = []
-  for record in records:
-    try:
-      check_jpeg(record.images.read(record.member))
-      good.append(record)
-    except (ReadError, ImageError) as error:
-      faults.add(Fault(record.images.name(record.member), None, record.galaxy_id, str(error)))
-    bar.update()
-  return good
+  return np.array(values)
