@@ -18,7 +18,7 @@ EXTRAS = {
     "survey": ["astropy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
     "test": ["pytest", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter", "tensorflow-cpu",
-             "dill", "h5py", "astropy", "setuptools", "wheel"],
+             "dill", "h5py", "astropy", "apache-beam", "setuptools", "wheel"],
 }
 
 setup(

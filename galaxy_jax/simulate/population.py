@@ -212,7 +212,8 @@ def _arms(d, kind, spiral, g):
           "flocculence": jnp.where(spiral, d.power(0.02, 0.8, -0.4), 0.0),
           "floc_number": jnp.floor(d.uniform(3.0, 8.0, 3)), "floc_phase": d.uniform(0, 2 * math.pi, 3),
           "floc_pitch": jnp.deg2rad(d.uniform(12.0, 40.0, 3)),
-          "lopsided": jnp.clip(jnp.abs(d.normal(0.0, _by_kind(kind, 0.18, elliptical=0.03, irregular=0.5, disturbed=0.45, merger=0.25))), 0.0, 0.8),
+          "lopsided": jnp.minimum(jnp.abs(d.normal(0.0, _by_kind(kind, 0.18, elliptical=0.03, irregular=0.5,
+                                                                 disturbed=0.45, merger=0.25))), 0.8),
           "lopsided_phase": d.uniform(0, 2 * math.pi)}
 
 
