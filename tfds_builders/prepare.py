@@ -10,16 +10,20 @@ A builder of this package offers, beside TFDS's methods:
 and writes `SOURCE_FILE` and, where something was left out, `LEFT_OUT_FILE` into the finished data set's folder.
 `tfds_builders.builder.PreparedBuilder` has what they share.
 """
+import contextlib
 import functools
 import importlib.util
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
+from pathlib import Path
 
 import tfds_builders
 from tfds_builders.errors import DataError, MissingDataError
+from tfds_builders.locks import alone
 
 #: JSON in the data set's folder: `fingerprint` of the source files, number of galaxies `left_out`.
 SOURCE_FILE = "source.json"
@@ -151,20 +155,11 @@ def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress
   builder = make()
   contents = builder.validate(source, skip_bad=skip_bad, progress=progress)
   path = builder.data_path
-  replaced = path.with_name(f"{path.name}.replaced_{os.getpid()}")
-  if path.exists():
-    if overwrite:
-      path.rename(replaced)
-    elif not _is_built(builder):
+  with _alone(path):
+    if path.exists() and not overwrite and not _is_built(make()):
       raise DataError(f"{path} exists but holds no finished data set. Delete it, or replace it: --overwrite.")
-  try:
-    _write(make, contents, file_format, progress, beam_options)
-  except BaseException:
-    if replaced.exists():
-      replaced.rename(path)
-    raise
-  if replaced.exists():
-    replaced.rmtree()
+    if overwrite or not path.exists():
+      _write(make, contents, file_format, progress, beam_options)
   finished = make()
   if difference := _difference(finished, fingerprint, file_format):
     raise DataError(f"Meanwhile another process has finished a build, but {difference}. {_remedy(path)}")
@@ -175,22 +170,52 @@ def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress
   return finished
 
 
+@contextlib.contextmanager
+def _alone(path):
+  """Keeps other processes out of the place of a build; what killed ones left there is put right."""
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(os.fspath(path.parent))
+    lock = alone(place / f".{path.name}.lock", str(path), _log) if place.is_dir() else contextlib.nullcontext(False)
+  except OSError as error:
+    raise DataError(f"{path.parent} cannot be written ({error.strerror or error}). Name another data_dir "
+                    "(--data_dir=…).") from None
+  with lock as held:
+    if held:
+      for left_behind in place.glob(f"{path.name}.replaced_*"):
+        _log.warning("A process was killed while it replaced %s; that build is kept.", path)
+        shutil.rmtree(left_behind) if path.exists() else left_behind.rename(path)
+      for left_behind in place.glob(f"incomplete.*_{path.name}"):
+        _log.warning("Removing %s, left by a build that was killed.", left_behind)
+        shutil.rmtree(left_behind)
+    yield
+
+
 def _write(make, contents, file_format, progress, beam_options):
-  """Has TFDS write the contents, unless another process is there first."""
+  """Has TFDS write the contents; a build that is there is replaced when the new one is whole."""
   import tensorflow_datasets as tfds
+  beam = {} if beam_options is None else _beam(beam_options)
+  path = make().data_path
+  replaced = path.with_name(f"{path.name}.replaced_{os.getpid()}")
+  if path.exists():
+    path.rename(replaced)
   builder = make()
   builder.contents, builder.progress = contents, progress and beam_options is None
-  _log.info("Building %s in %s.", builder.info.full_name, builder.data_path)
-  beam = {} if beam_options is None else _beam(beam_options)
+  _log.info("Building %s in %s.", builder.info.full_name, path)
   # TFDS makes a download folder even for a data set that downloads nothing.
   with tempfile.TemporaryDirectory() as downloads:
     try:
       builder.download_and_prepare(download_dir=downloads, file_format=file_format,
                                    download_config=tfds.download.DownloadConfig(manual_dir=downloads, **beam))
-    except OSError:
-      # TFDS could not rename its temporary folder: another process has put a build there meanwhile.
-      if not _is_built(make()):
-        raise
+    except BaseException as error:
+      # Where the file system has no locks, another process may have put a build there meanwhile.
+      if isinstance(error, OSError) and _is_built(make()):
+        return
+      if replaced.exists():
+        replaced.rename(path)
+      raise
+  if replaced.exists():
+    replaced.rmtree()
 
 
 def _beam(beam_options: str) -> dict:

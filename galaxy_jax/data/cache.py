@@ -4,21 +4,17 @@ A folder is written under a temporary name, its files are brought to disk and li
 renamed, so a process killed at any moment leaves nothing that looks like a result. Of two processes that want the
 same folder one writes and the other waits; where the file system has no locks both write, and one result is kept.
 """
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-try:
-  import fcntl
-except ImportError:  # Windows
-  fcntl = None
+from tfds_builders.locks import alone
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +42,13 @@ def cached(cache_dir: str | Path, name: str, settings: dict[str, Any], write: Ca
   folder = Path(cache_dir) / f"{name}-{digest}"
   if _whole(folder, settings):
     return folder
+  lock_path = folder.parent / f".{folder.name}.lock"
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(lock_path := folder.parent / f".{folder.name}.lock", os.O_CREAT | os.O_RDWR))
+    lock_path.touch()
   except OSError as error:
     raise ValueError(f"The cache cannot be written: {error}. Name a writable cache folder.") from error
-  with _lock(lock_path) as locked:
+  with alone(lock_path, str(folder), logger) as locked:
     if _whole(folder, settings):
       return folder
     if locked:
@@ -109,19 +106,3 @@ def _move(temporary: Path, folder: Path, settings: dict[str, Any]) -> None:
   folder.rename(damaged / "damaged")
   temporary.rename(folder)
   shutil.rmtree(damaged, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[bool]:
-  """Holds the lock of the file `path`; yields False where the file system has none. The kernel frees it at death."""
-  with open(path, "r+") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      locked = True
-    except BlockingIOError:
-      logger.info("Another process is filling %s; waiting for it.", path.parent)
-      fcntl.flock(file, fcntl.LOCK_EX)
-      locked = True
-    except (OSError, AttributeError):
-      locked = False
-    yield locked

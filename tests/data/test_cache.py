@@ -78,7 +78,7 @@ def test_of_two_at_once_one_writes_and_the_other_waits(tmp_path):
 
 
 def test_without_locks_one_result_is_kept(tmp_path, monkeypatch):
-  monkeypatch.setattr("galaxy_jax.data.cache.fcntl", None)
+  monkeypatch.setattr("tfds_builders.locks.fcntl", None)
   calls = []
 
   def write(folder):

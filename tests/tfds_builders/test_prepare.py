@@ -1,4 +1,5 @@
 """Builds with TFDS, read back: contents, places, and what is left behind."""
+import contextlib
 import csv
 import importlib.util
 import os
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
+from tfds_builders import BUILDERS
 from tfds_builders.__main__ import main
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.galaxy_zoo_challenge import kaggle_download
@@ -200,8 +203,10 @@ def test_another_process_that_finishes_first_does_no_harm(challenge, tmp_path, m
     return original(self, *arguments, **options)
 
   monkeypatch.setattr(Builder, moment, overtaken)
+  # Where the file system has no locks.
+  monkeypatch.setattr("tfds_builders.prepare.alone", lambda *_: contextlib.nullcontext(False))
   assert len(build(manual_dir, tmp_path / "data").as_data_source("train")) == 18
-  assert [path.name for path in (tmp_path / "data" / NAME / "votes").iterdir()] == ["1.0.0"]
+  assert [path.name for path in (tmp_path / "data" / NAME / "votes").glob("[!.]*")] == ["1.0.0"]
 
 
 def test_a_folder_that_is_no_finished_build_is_refused(challenge, tmp_path):
@@ -210,6 +215,40 @@ def test_a_folder_that_is_no_finished_build_is_refused(challenge, tmp_path):
   with pytest.raises(DataError, match=r"no finished data set.*--overwrite"):
     build(manual_dir, tmp_path / "data")
   assert len(build(manual_dir, tmp_path / "data", overwrite=True).as_data_source("train")) == 18
+
+
+def test_what_a_killed_build_left_is_put_right(challenge, tmp_path, caplog):
+  manual_dir = challenge.pack(tmp_path / "manual")
+  code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+          "import os, signal, tfds_builders.galaxy_zoo_challenge.validation as validation\n"
+          "from tfds_builders.archives import Folder\n"
+          "from tfds_builders.prepare import prepare\n"
+          "import tfds_builders.builder as builder\n"
+          "call = builder._Shard.__call__\n"
+          "def killed(shard):\n"
+          "  for number, example in enumerate(call(shard)):\n"
+          "    if number == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
+          "    yield example\n"
+          "builder._Shard.__call__ = killed\n"
+          f"prepare({NAME!r}, manual_dir={str(manual_dir)!r}, data_dir=sys.argv[1], progress=False, "
+          "overwrite=len(sys.argv) > 2)\n")
+
+  def kill(*arguments):
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data"), *arguments], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == -9, done.stderr
+
+  kill()
+  place = tmp_path / "data" / NAME / "votes"
+  assert [path.name.split(".")[0] for path in place.glob("[!.]*")] == ["incomplete"]
+  with caplog.at_level("WARNING"):
+    built = build(manual_dir, tmp_path / "data")
+  assert "left by a build that was killed" in caplog.text
+  assert [path.name for path in place.glob("[!.]*")] == ["1.0.0"] and len(built.as_data_source("train")) == 18
+  kill("overwrite")
+  assert len(list(place.glob("[!.]*"))) == 2 and not (place / "1.0.0").exists()
+  built = build(manual_dir, tmp_path / "data")
+  assert len(built.as_data_source("train")) == 18 and len(list(place.glob("[!.]*"))) == 1
 
 
 @needs_tensorflow
@@ -234,7 +273,24 @@ def test_the_real_sample(tmp_path):
   np.testing.assert_allclose(first[0]["vote_fractions"][:5], [0.605, 0.395, 0, 0.342465, 0.052535], rtol=1e-6)
 
 
-def test_command_line(challenge, tmp_path, capsys):
+@pytest.mark.parametrize("layout", ["folders", "one zip, deflated"])
+def test_apache_beam_writes_the_same_records(challenge, layout, tmp_path, monkeypatch):
+  pytest.importorskip("apache_beam", reason="needs Apache Beam: pip install 'galaxy_jax[scale]'")
+  manual_dir = challenge.pack(tmp_path / "manual", layout)
+  monkeypatch.setattr("tfds_builders.builder._SHARD_BYTES", 3000)
+  plain, beam = build(manual_dir, tmp_path / "plain"), build(manual_dir, tmp_path / "beam",
+                                                             beam_options="runner=DirectRunner")
+  assert beam.info.splits["train"].shard_lengths == plain.info.splits["train"].shard_lengths
+  files = [path for path in files_below(Path(plain.data_path)) if "array_record" in path.name]
+  assert len(files) > 4
+  for path in files:
+    assert (beam.data_path / path).read_bytes() == (plain.data_path / path).read_bytes()
+  with pytest.raises(DataError, match="does not take the options"):
+    build(manual_dir, tmp_path / "other", beam_options="streaming=maybe=")
+
+
+def test_command_line(challenge, tmp_path, capsys, caplog):
+  caplog.set_level("INFO")
   arguments = [NAME, f"--manual_dir={tmp_path / 'manual'}", f"--data_dir={tmp_path / 'data'}"]
   assert main(arguments) == 1
   assert capsys.readouterr().err.startswith("error: The manual folder")
@@ -243,8 +299,17 @@ def test_command_line(challenge, tmp_path, capsys):
   assert main(arguments) == 1
   error = capsys.readouterr().err
   assert "row 2 has 'two' in column Class1.2" in error and "Traceback" not in error
-  assert main([*arguments, "--skip_bad"]) == 0
+  assert main([*arguments, "--skip_bad", f"--preview={tmp_path / 'sheet.png'}"]) == 0
+  said = caplog.text
+  assert "(train 18, validation 1, test 3)" in said and "KiB in" in said
+  with Image.open(tmp_path / "sheet.png") as sheet:
+    pixels = np.asarray(sheet.convert("RGB"))
+  # 18 images fill three rows of six; an image's corner is no paper.
+  assert (pixels[10, [10, 830]] < 250).any(1).all() and (pixels[170, -60:-50] == 255).any()
   assert main(arguments) == 0
+  assert main(["--list"]) == 0
+  listed = capsys.readouterr().out
+  assert all(name in listed for name in BUILDERS) and "37 vote fractions" in listed
 
 
 def test_importing_and_building_needs_neither_tensorflow_nor_jax(challenge, tmp_path):
@@ -260,6 +325,7 @@ sys.meta_path = [Hidden if finder is PathFinder else finder for finder in sys.me
 import tfds_builders
 import tfds_builders.gz2_tree, tfds_builders.images, tfds_builders.prepare
 assert "tensorflow_datasets" not in sys.modules
+from tfds_builders import BUILDERS
 from tfds_builders.__main__ import main
 assert main(["{NAME}", "--manual_dir={tmp_path / 'manual'}", "--data_dir={tmp_path / 'data'}"]) == 0
 builder = tfds_builders.prepare.prepare("{NAME}", data_dir="{tmp_path / 'data'}")
