@@ -17,7 +17,7 @@ EXTRAS = {
     "scale": ["apache-beam"],
     "survey": ["astropy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
-    "test": ["pytest", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter", "tensorflow-cpu",
+    "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter", "tensorflow-cpu",
              "dill", "h5py", "astropy", "apache-beam", "setuptools", "wheel"],
 }
 
