@@ -8,10 +8,14 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tfds_builders.errors import DataError
+
+
+#: A member that claims to unpack to more is no image and no table of these data sets.
+LARGEST_FILE = 4 << 30
 
 
 class ReadError(ValueError):
@@ -43,12 +47,14 @@ class Folder:
     self.label = label
 
   def members(self) -> list[Member]:
-    """All files below the folder, in no particular order."""
-    found = []
+    """All files below the folder, in no particular order; raises DataError where a link leads out of it."""
+    found, root = [], self._path.resolve()
     for folder, _, names in os.walk(self._path):
       for name in names:
         path = Path(folder, name)
         try:
+          if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise DataError(f"{path} is a link to {path.resolve()}, outside {self._path}. Copy the file there.")
           found.append(Member(path.relative_to(self._path).as_posix(), path.stat().st_size, None))
         except OSError as error:
           raise DataError(f"{path} cannot be read ({error.strerror}). Copy or unpack it again.") from None
@@ -99,11 +105,19 @@ class Zip:
     return (Zip, (self._zip.filename, self.label)) if self._outer is None else (Zip.nested, self._outer)
 
   def members(self) -> list[Member]:
-    """All files of the zip, in its own order."""
-    return [Member(info.filename, info.file_size, info.CRC) for info in self._zip.infolist() if not info.is_dir()]
+    """All files of the zip, in its own order; raises DataError where a name leads out of it."""
+    infos = [info for info in self._zip.infolist() if not info.is_dir()]
+    for info in infos:
+      path = PurePosixPath(info.filename)
+      if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{self.label} holds a file named {info.filename!r}, which leads out of it. Such a zip is not "
+                        "the published one: download it again.")
+    return [Member(info.filename, info.file_size, info.CRC) for info in infos]
 
   def read(self, member: Member) -> bytes:
     """The bytes of a member, checked against its CRC; raises ReadError."""
+    if member.size > LARGEST_FILE:
+      raise ReadError(f"unpacks to {member.size} bytes, more than the {LARGEST_FILE} allowed")
     try:
       return self._zip.read(member.name)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:

@@ -28,7 +28,7 @@ class Builder(PreparedBuilder):
 
   def validate(self, source: KaggleFiles, *, skip_bad: bool, progress: bool) -> Contents:
     """Checks the source files; raises DataError."""
-    return validate(source, skip_bad=skip_bad, progress=progress)
+    return validate(source, five_classes=self._five_classes, skip_bad=skip_bad, progress=progress)
 
   def can_fetch(self) -> bool:
     """Whether there are credentials to download the source files with."""

@@ -87,6 +87,7 @@ def validate(files: KaggleFiles, *, five_classes: bool = False, skip_bad: bool =
   faults = Faults(skip_bad)
   training = _training(files, faults)
   if five_classes:
+    morph5.check_counts([record.label for record in training])
     training, test = [record for record in training if record.label >= 0], []
   else:
     test = _unlabelled(files, faults)
@@ -128,7 +129,6 @@ def _training(files: KaggleFiles, faults: Faults) -> list[Record]:
   _warn_of_sums(votes, table.label)
   # Of the table's own digits, before they become float32.
   labels = morph5.five_class(np.array(list(votes.values())).reshape(-1, len(COLUMNS)))
-  morph5.check_counts(labels)
   labels = dict(zip(votes, labels.tolist(), strict=True))
   return [Record(galaxy_id, images, by_id[galaxy_id], votes[galaxy_id].astype(np.float32), labels[galaxy_id])
           for galaxy_id in sorted(votes) if galaxy_id in by_id]

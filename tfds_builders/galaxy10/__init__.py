@@ -1,0 +1,1 @@
+"""Galaxy10, DECaLS and SDSS (Leung & Bovy), as a TFDS data set."""
