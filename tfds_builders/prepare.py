@@ -164,7 +164,7 @@ def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress
   if difference := _difference(finished, fingerprint, file_format):
     raise DataError(f"Meanwhile another process has finished a build, but {difference}. {_remedy(path)}")
   if contents.left_out:
-    _log.warning("Left out %d faulty galaxies or rows; they are listed in %s.", len(contents.left_out),
+    _log.warning("Left out %d galaxies or rows; %s lists them and says why.", len(contents.left_out),
                  path / LEFT_OUT_FILE)
   _log.info("Built %s: %s in %.0f s.", _summary(finished), finished.info.dataset_size, time.monotonic() - started)
   return finished
@@ -239,7 +239,7 @@ def _is_built(builder) -> bool:
 def _opened(builder):
   _log.info("Using the finished build %s.", _summary(builder))
   if left_out := source_record(builder).get("left_out"):
-    _log.warning("It was built without %d faulty galaxies or rows, listed in %s.", left_out,
+    _log.warning("It was built without %d galaxies or rows, listed in %s.", left_out,
                  builder.data_path / LEFT_OUT_FILE)
   return builder
 

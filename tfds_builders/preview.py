@@ -70,6 +70,8 @@ def _describe(features, record) -> list[str]:
     feature = features[name]
     if isinstance(feature, tfds.features.ClassLabel):
       lines.append(f"{name} {feature.int2str(int(value)) if value >= 0 else 'none'}")
+    elif isinstance(getattr(feature, "feature", None), tfds.features.ClassLabel):
+      lines.append(", ".join(feature.feature.int2str(int(number)) for number in value) or f"no {name}")
     elif name == "vote_fractions":
       lines.append("no votes" if np.isnan(value).all() else _votes(value))
     elif isinstance(value, (bytes, str, int, np.integer)) and not isinstance(feature, tfds.features.Image):

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tfds_builders import rle
 from tfds_builders.errors import DataError
-from tfds_builders.galaxy_sim import rle
 
 #: The challenge's JPEGs have the quantisation tables of libjpeg's quality 75, chroma halved both ways and 96 dots per
 #: inch, as all 300 of its test images and 5,761 of its training images show.
