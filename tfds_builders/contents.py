@@ -52,9 +52,11 @@ class Contents(NamedTuple):
     examples: from some of the records to (key, example) for each, in order; a function that can be pickled.
     left_out: the faults that were skipped.
     record_bytes: about how large a record is, which decides the number of shards.
+    features: TFDS features by name, of a builder whose source decides them; None: the builder has its own.
   """
   fingerprint: str
   splits: dict[str, Sequence[Any]]
   examples: Callable[[Sequence[Any]], Iterator[tuple[int | str, dict[str, Any]]]]
   left_out: Sequence[Fault] = ()
   record_bytes: int = 32 << 10
+  features: dict[str, Any] | None = None

@@ -1,4 +1,5 @@
 """A sheet of a data set's images with their labels, to see at a glance whether it is what it should be."""
+import collections
 import os
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def _describe(features, record) -> list[str]:
     if isinstance(feature, tfds.features.ClassLabel):
       lines.append(f"{name} {feature.int2str(int(value)) if value >= 0 else 'none'}")
     elif isinstance(getattr(feature, "feature", None), tfds.features.ClassLabel):
-      lines.append(", ".join(feature.feature.int2str(int(number)) for number in value) or f"no {name}")
+      found = collections.Counter(feature.feature.int2str(int(number)) for number in value)
+      lines.append(", ".join(f"{count} {kind}" for kind, count in sorted(found.items())) or f"no {name}")
     elif name == "vote_fractions":
       lines.append("no votes" if np.isnan(value).all() else _votes(value))
     elif isinstance(value, (bytes, str, int, np.integer)) and not isinstance(feature, tfds.features.Image):
