@@ -14,7 +14,7 @@ from galaxy_jax.simulate.draws import Draws
 
 COMPANIONS, FIELD_OBJECTS = 3, 24
 #: Of g, r, i on a native pixel, nanomaggies: the survey's, times what tiles and enlargement leave of it.
-SKY_NOISE = (0.0166, 0.0247, 0.0323)
+SKY_NOISE = (0.0162, 0.0241, 0.0315)
 #: How far black lies above the sky, in units of that noise, g, r, i.
 SKY_OFFSET = (-0.85, -0.55, -0.6)
 

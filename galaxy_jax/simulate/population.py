@@ -142,13 +142,13 @@ def _bulge_and_disc(d, kind, late, g):
   disc_shape = 2.0 - 0.75 * steep * steep * (3 - 2 * steep)
 
   fraction = jnp.clip(d.lognormal(_by_kind(kind, 0.3, lenticular=0.38, spiral=0.14, edge_on=0.2, irregular=0.02,
-                                           ring=0.25), 0.45), 0.0, 0.85)
+                                           ring=0.25), 0.45), 0.0, 0.65)
   bulgeless = (_is(kind, SPIRAL, EDGE_ON) & d.chance(0.3)) | _is(kind, IRREGULAR)
   fraction = jnp.where(bulgeless, 0.25 * fraction * d.uniform(), fraction)
   fraction = jnp.where(has_disc, fraction, 1.0)
   index = jnp.where(has_disc, jnp.clip(d.lognormal(jnp.where(late, 1.8, 3.0), 0.17), 0.7, 6.0),
                     jnp.clip(d.lognormal(4.2, 0.12), 1.8, 5.8))
-  elliptical = 1.0 - 0.62 * jnp.sqrt(d.uniform()) * d.uniform(0.1, 1.0) ** 0.8
+  elliptical = 1.0 - 0.68 * jnp.sqrt(d.uniform()) * d.uniform(0.1, 1.0) ** 0.8
   bulge_axis_ratio = jnp.where(has_disc, jnp.sqrt(cos_i**2 + d.uniform(0.6, 0.95) ** 2 * sin2), elliptical)
   boxy = edge_on & d.chance(0.18)
   scale = g["half_light_radius"] / 1.678
@@ -180,7 +180,9 @@ def _sizes(g):
   rings = brightness * r * r * (2 * math.pi * step)
   flux = jnp.cumsum(rings) - 0.5 * rings
   half = jnp.interp(0.5, flux, r)
-  petrosian = jnp.interp(0.0, jnp.log(jnp.maximum(flux, 1e-9)) - jnp.log(5 * math.pi * brightness * r * r + 1e-12), r)
+  falls = jnp.log(jnp.maximum(flux, 1e-9)) - jnp.log(5 * math.pi * brightness * r * r + 1e-12)
+  # A bulge in a much larger disc has several such radii: the survey takes the largest.
+  petrosian = jnp.interp(0.0, jax.lax.cummin(falls, reverse=True), r)
   r90 = jnp.interp(0.9 * jnp.interp(2.0 * petrosian, r, flux), flux, r)
   stretch = g["half_light_radius"] / half
   return jnp.sqrt((stretch * r90) ** 2 + (0.7 * g["seeing"]) ** 2), stretch
@@ -192,8 +194,8 @@ def _colours(d, kind, late, g):
   A red and a blue sequence, both reddened by redshift.
   """
   z = g["redshift"]
-  old = d.normal(0.785, 0.07) + 0.6 * z
-  young = jnp.where(late, d.normal(_by_kind(kind, 0.455, irregular=0.3), 0.11), d.normal(0.65, 0.06)) + 0.5 * z
+  old = d.normal(0.775, 0.07) + 0.6 * z
+  young = jnp.where(late, d.normal(_by_kind(kind, 0.455, irregular=0.3), 0.11), d.normal(0.64, 0.06)) + 0.5 * z
   return {"bulge_g_r": old, "bulge_r_i": profiles.r_i(old), "disc_g_r": young,
           "disc_r_i": 0.27 + 0.35 * (young - 0.5) + d.normal(0.0, 0.025),
           "arm_bluer": jnp.where(late, d.uniform(0.03, 0.26), 0.0)}
