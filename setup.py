@@ -15,10 +15,10 @@ EXTRAS = {
     "bench": ["scikit-learn", "scipy"],
     "galaxy10": ["h5py"],
     "scale": ["apache-beam"],
-    "survey": ["astropy"],
+    "survey": ["astropy", "scipy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
-    "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter", "tensorflow-cpu",
-             "dill", "h5py", "astropy", "apache-beam", "setuptools", "wheel"],
+    "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter",
+             "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "setuptools", "wheel"],
 }
 
 setup(

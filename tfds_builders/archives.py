@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from tfds_builders.errors import DataError
 
-
 #: A member that claims to unpack to more is no image and no table of these data sets.
 LARGEST_FILE = 4 << 30
 
