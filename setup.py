@@ -32,7 +32,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["galaxy_jax*", "tfds_builders*"]),
     include_package_data=False,
-    package_data={"tfds_builders": ["*/*.md", "*/*.bib", "*/*.tsv", "*/*.csv", "*/*.txt", "*/dummy_data/*",
+    package_data={"tfds_builders": ["*/*.md", "*/*.jpg", "*/*.bib", "*/*.tsv", "*/*.csv", "*/*.txt", "*/dummy_data/*",
                                     "*/dummy_data/*/*"]},
     install_requires=[
         "absl-py",

@@ -222,7 +222,9 @@ def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str)
 
 def _vote_result(split, result):
   labels = result.data.labels
-  return outputs.VoteResult(split, labels["galaxy_id"], result.predicted, labels["vote_fractions"], result.data.images)
+  ids = labels["galaxy_id"]
+  ids = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
+  return outputs.VoteResult(split, ids, result.predicted, labels["vote_fractions"], result.data.images)
 
 
 FLAGS = flags.FLAGS

@@ -255,13 +255,16 @@ def has_split(builder, split: str) -> bool:
 
 
 def check_labelled(builder, split: str, labels: Sequence[str]) -> None:
-  """Refuses a split whose first galaxy has no label at all, such as a competition's test split.
+  """Refuses a split without labels, such as a competition's test split; some of its galaxies may lack theirs.
 
   Raises:
-    ValueError: it has none.
+    ValueError: no galaxy has a label, or the data set does not have them at all.
   """
-  first = sources.split_source(builder, split)[0]
-  if all(np.all(np.isnan(first[name])) for name in labels):
+  if absent := [name for name in labels if name not in builder.info.features]:
+    raise ValueError(f"{builder.info.full_name} has no {' and no '.join(absent)}, which config.task trains on; it has "
+                     f"{', '.join(builder.info.features)}.")
+  source = sources.split_source(builder, split)
+  if all(np.all(np.isnan(record[name])) for record in source for name in labels):
     raise ValueError(f"The split {split!r} of {builder.info.full_name} has no labels: it can be predicted "
                      "(config.data.test), but neither trained nor evaluated on.")
 

@@ -29,11 +29,11 @@ def vote_table(split: str, ids: np.ndarray, predicted: np.ndarray, voted: np.nda
 
   Args:
     split: where the galaxies come from.
-    ids: (N,) int64.
+    ids: (N,) int64, or texts.
     predicted: (N, 37).
     voted: (N, 37); a row of NaN, written as nulls, where there are no votes.
   """
-  columns = {"split": pa.array([split] * len(ids)), "galaxy_id": pa.array(ids, pa.int64())}
+  columns = {"split": pa.array([split] * len(ids)), "galaxy_id": pa.array(ids)}
   columns |= {name: pa.array(predicted[:, i].astype(np.float32)) for i, name in enumerate(COLUMNS)}
   columns["description"] = pa.array([decision_tree.sentence(row) for row in predicted])
   columns["gz2_class"] = pa.array([decision_tree.gz2_class(row) for row in predicted])
@@ -45,7 +45,7 @@ def vote_table(split: str, ids: np.ndarray, predicted: np.ndarray, voted: np.nda
 def submission_table(ids: np.ndarray, predicted: np.ndarray) -> pa.Table:
   """A submission to the Galaxy Zoo challenge: GalaxyID and the 37 columns, in ascending id order."""
   order = np.argsort(ids)
-  columns = {"GalaxyID": pa.array(ids[order], pa.int64())}
+  columns = {"GalaxyID": pa.array(ids[order])}
   return pa.table(columns | {name: pa.array(predicted[order, i].astype(np.float32)) for i, name in enumerate(COLUMNS)})
 
 

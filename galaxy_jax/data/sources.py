@@ -29,7 +29,8 @@ def split_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
     split: TFDS's notation: "train", "train[:635]", "train[90%:]", "train[635:]+validation".
 
   Returns:
-    The source: images, and masks that are images, as the stored bytes; the other features as numbers and numpy arrays.
+    The source: images, and masks that are images, as the stored bytes; the other features as numbers and numpy arrays;
+    `galaxy_id` in every record of a data set whose galaxies have an id of any name.
 
   Raises:
     ValueError: the dataset is not prepared, or not as ArrayRecord files; the split does not exist, is not in the
@@ -53,7 +54,26 @@ def split_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
     known = ", ".join(f"{name} ({info.num_examples} records)" for name, info in splits.items())
     raise ValueError(f"{name} has no records for the split {split!r}: {error}. Expected a split, or a part or a sum of "
                      f'them, such as "train[:90%]" or "train[100:]+validation"; there are {known}.') from error
-  return source
+  named = next((name for name in _IDS if name in builder.info.features), None)
+  return source if named in ("galaxy_id", None) else _WithId(source, named)
+
+
+#: What may name a galaxy where a data set has no `galaxy_id`.
+_IDS = ("galaxy_id", "objid", "asset_id", "index")
+
+
+class _WithId:
+  """Records with another of their features as `galaxy_id` too."""
+
+  def __init__(self, source, name):
+    self._source, self._name = source, name
+
+  def __len__(self):
+    return len(self._source)
+
+  def __getitem__(self, index):
+    record = self._source[index]
+    return record | {"galaxy_id": record[self._name]}
 
 
 def fingerprint(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]:
@@ -71,13 +91,20 @@ def fingerprint(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]
     ValueError: as `split_source`.
   """
   source = split_source(builder, split)
-  first, last = (source[i].get("galaxy_id") for i in (0, len(source) - 1))
+  first, last = (_plain(source[i].get("galaxy_id")) for i in (0, len(source) - 1))
   return {
       "dataset": builder.info.full_name,
       "split": split,
       "records": len(source),
-      "first_id": None if first is None else int(first),
-      "last_id": None if last is None else int(last),
+      "first_id": first,
+      "last_id": last,
       "bytes": {name: int(info.num_bytes) for name, info in builder.info.splits.items()},
       "source": source_record(builder),
   }
+
+
+def _plain(identity) -> int | str | None:
+  """A galaxy's id as a JSON value."""
+  if identity is None:
+    return None
+  return identity.decode() if isinstance(identity, bytes) else int(identity)

@@ -26,7 +26,7 @@ class Run(NamedTuple):
     data: what it was made from: dataset, splits, counts, source, fingerprint, …
     results: the final metrics by name: `rmse`, `rmse/spiral`, `accuracy`, …
     history: the curves by name, as (step, value): `train/loss`, `eval/rmse`, `learning_rate`, …
-    ids: (N,) int64, the galaxies predicted.
+    ids: (N,) int64 or texts, the galaxies predicted.
     predicted: (N, 37) float32 vote fractions.
     voted: (N, 37) float32 vote fractions, NaN where unlabelled.
     images: (N, S, S, 3) uint8, or a function from (k,) indices to (k, S, S, 3) uint8.
@@ -154,7 +154,7 @@ def _galleries(run, ids, predicted, voted, by_galaxy):
     if images.ndim != 4 or images.shape[0] != len(rows) or images.shape[-1] != 3 or images.dtype != np.uint8:
       raise ValueError(f"A report needs images of shape ({len(rows)}, S, S, 3) and type uint8 for {len(rows)} indices, "
                        f"not {images.shape} of {images.dtype}: turn greyscale into three channels, scale to 0–255.")
-    result[name] = (heading, [page.Card(int(ids[i]), image, _in_words(predicted[i]),
+    result[name] = (heading, [page.Card(ids[i].item(), image, _in_words(predicted[i]),
                                         _in_words(voted[i]) if len(order) else "", by_galaxy[i],
                                         _miss(predicted[i], voted[i]) if len(order) else "")
                               for i, image in zip(rows, images, strict=True)])

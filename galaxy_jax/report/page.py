@@ -32,7 +32,7 @@ class Card(NamedTuple):
     rmse: over its answers; NaN where unlabelled.
     miss: the answer that is furthest off, in words; empty where unlabelled.
   """
-  identifier: int
+  identifier: int | str
   image: np.ndarray
   predicted: str
   voted: str
@@ -102,7 +102,8 @@ def _card(card):
     alt += f" Volunteers saw: {card.voted}."
   said = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows)
   return (f'<article><img src="{_data_uri("jpeg", buffer.getvalue())}" width="{image.width}" height="{image.height}" '
-          f'alt="{escape(alt)}"><div class="words"><h4>{card.identifier}{error}</h4><dl>{said}</dl></div></article>')
+          f'alt="{escape(alt)}"><div class="words"><h4>{escape(str(card.identifier))}{error}</h4><dl>{said}</dl></div>'
+          "</article>")
 
 
 def facts(title: str, explanation: str, items: dict) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_builders.images import ImageError, check_jpeg, decode
+from tfds_builders.images import ImageError, check_jpeg, decode, decode_numbers, encode_png
 
 
 def encoded(image: Image.Image, format: str) -> bytes:
@@ -84,3 +84,29 @@ def test_a_header_that_claims_too_many_pixels_is_refused(read, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(ImageError, match=r"large|pixels"):
       read(data)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_decode_numbers_gives_a_tiff_files_own(dtype):
+  numbers = (np.arange(12).reshape(3, 4) * 11).astype(dtype)
+  found = decode_numbers(encoded(Image.fromarray(numbers), "TIFF"))
+  assert found.dtype == dtype
+  np.testing.assert_array_equal(found, numbers)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+def test_decode_numbers_gives_colours(format):
+  data = encoded(picture(), format)
+  np.testing.assert_array_equal(decode_numbers(data), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_decode_numbers_refuses_damaged_files():
+  data = encoded(picture(), "TIFF")
+  for spoilt in (b"", b"II*\0", data[:100], data[:-20_000]):
+    with pytest.raises(ImageError):
+      decode_numbers(spoilt)
+
+
+def test_encode_png_is_lossless():
+  pixels = np.asarray(picture())
+  np.testing.assert_array_equal(decode(encode_png(pixels)), pixels)

@@ -1,0 +1,38 @@
+"""Training's side of a user's own survey: ids that are texts, and galaxies without labels among those with."""
+import json
+
+import numpy as np
+import pytest
+from own_survey import build, colours, encoded, write_csv
+
+from galaxy_jax import experiment, outputs
+from galaxy_jax.data import sources
+from tfds_builders.gz2_tree import COLUMNS
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+  """Four galaxies to train on, of which only the last has votes, and two without any."""
+  folder = tmp_path_factory.mktemp("survey") / "s"
+  folder.mkdir()
+  (folder / "a.png").write_bytes(encoded(colours(0), "PNG"))
+  rows = [[f"J{n}", "a.png", "test" if n > 3 else "train", *([0.25 if n == 3 else ""] * 37)] for n in range(6)]
+  write_csv(folder / "t.csv", [["id", "path", "where", *COLUMNS], *rows])
+  (folder / "own_images.toml").write_text('[splits]\ncolumn = "where"')
+  return build(folder)
+
+
+def test_a_split_is_labelled_if_one_of_its_galaxies_is(builder):
+  experiment.check_labelled(builder, "train", ("vote_fractions",))
+  with pytest.raises(ValueError, match=r"'test' of own_images/survey/1.0.0 has no labels"):
+    experiment.check_labelled(builder, "test", ("vote_fractions",))
+  with pytest.raises(ValueError, match=r"has no five_class, .*it has .*vote_fractions"):
+    experiment.check_labelled(builder, "train", ("five_class",))
+
+
+def test_ids_may_be_texts(builder):
+  found = sources.fingerprint(builder, "train")
+  assert found == json.loads(json.dumps(found)) and (found["first_id"], found["last_id"]) == ("J0", "J3")
+  ids, values = np.array(["J1", "J0"]), np.full((2, 37), 0.5, np.float32)
+  assert outputs.vote_table("train", ids, values, values)["galaxy_id"].to_pylist() == ["J1", "J0"]
+  assert outputs.submission_table(ids, values)["GalaxyID"].to_pylist() == ["J0", "J1"]
