@@ -37,7 +37,7 @@ from tfds_builders.class_lists import SIMULATED_KINDS
 #: mean votes of the labelled sample.
 MIXES = {
     "natural": (0.2, 0.28, 0.26, 0.08, 0.095, 0.025, 0.03, 0.02, 0.002, 0.005),
-    "balanced": (0.27, 0.13, 0.16, 0.24, 0.02, 0.01, 0.17, 0.008, 0.004, 0.003),
+    "balanced": (0.26, 0.12, 0.18, 0.24, 0.02, 0.01, 0.17, 0.008, 0.004, 0.003),
 }
 
 KNOTS = 20

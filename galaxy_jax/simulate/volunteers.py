@@ -45,10 +45,13 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   # Signal-to-noise of a native pixel at the mean brightness inside the half-light radius.
   pixel = g["flux"] / (2 * math.pi * radius**2) * NATIVE_PIXEL**2 / g["sky_noise"][1]
 
-  def seen(contrast, length, brightness=1.0, needs=8.0):
-    """`length`: arcsec; `brightness` over the mean; `needs`: the significance that half of the volunteers see."""
+  def seen(contrast, length, brightness=1.0, needs=8.0, least=0.05):
+    """`length`: arcsec; `brightness` over the mean; `needs`: the significance that half of the volunteers see; `least`:
+    the contrast that half of them see in a picture without noise, as eyes and 8 bits have limits of their own.
+    """
     resolved = 1.0 / (1.0 + (2.2 * seeing / jnp.maximum(length, 1e-3)) ** 3)
-    return resolved * _visible(contrast * brightness * pixel * length / NATIVE_PIXEL / needs)
+    perceived = contrast**3 / (contrast**3 + least**3)
+    return resolved * perceived * _visible(contrast * brightness * pixel * length / NATIVE_PIXEL / needs)
 
   h, q = g["scale_length"], g["disc_axis_ratio"]
   disc = g["has_disc"] * (1.0 - g["bulge_fraction"])
@@ -56,9 +59,9 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   spacing = 0.8 * 2 * math.pi * h * jnp.tan(g["pitch"]) / jnp.sqrt(2.0 * g["arm_number"])
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
-  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 1.25 * spacing, 0.5, 0.6)
-  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), g["bar_length"], 1.0, 32.0)
-  v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0)
+  v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 2.0 * spacing, 0.5, 0.4, least=0.12)
+  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), 1.3 * g["bar_length"], 1.0, 22.0, least=0.12)
+  v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0, least=0.2)
   v["knots"] = seen(g["knot_fraction"] * 2.0, 0.35 * h, 0.5, 8.0)
   v["disc"] = seen(disc, 0.5 * h, 0.6, 40.0)
   v["dust"] = seen(1.0 - jnp.exp(-g["dust_depth"]), 3.0 * g["dust_width"], 1.0, 10.0)
