@@ -60,7 +60,8 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
   v["arms"] = seen(disc * sharp * jnp.clip(q * 1.6, 0.0, 1.0), 2.0 * spacing, 0.5, 0.4, least=0.12)
-  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), 1.3 * g["bar_length"], 1.0, 22.0, least=0.12)
+  v["bar"] = seen(g["has_disc"] * g["bar_fraction"] * 2.0 * jnp.clip(q * 1.5, 0.0, 1.0), 1.3 * g["bar_length"], 1.0,
+                  38.0, least=0.12)
   v["ring"] = seen(g["has_disc"] * g["ring_fraction"] * 2.0, 0.5 * g["ring_radius"], 0.5, 6.0, least=0.2)
   v["knots"] = seen(g["knot_fraction"] * 2.0, 0.35 * h, 0.5, 8.0)
   v["disc"] = seen(disc, 0.5 * h, 0.6, 40.0)
