@@ -7,7 +7,6 @@ import os
 import struct
 import tempfile
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -55,8 +54,9 @@ class Folder:
           if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise DataError(f"{path} is a link to {path.resolve()}, outside {self._path}. Copy the file there.")
           found.append(Member(path.relative_to(self._path).as_posix(), path.stat().st_size, None))
-        except OSError as error:
-          raise DataError(f"{path} cannot be read ({error.strerror}). Copy or unpack it again.") from None
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other.
+          raise DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}). Copy or unpack it "
+                          "again.") from None
     return found
 
   def read(self, member: Member) -> bytes:
@@ -93,12 +93,12 @@ class Zip:
     self._file = None if isinstance(file, (str, os.PathLike)) else file
     try:
       self._zip = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, struct.error) as error:
-      self._close_file()
-      raise DataError(f"{label} is no complete zip file ({error}). Download it again.") from None
     except OSError as error:
       self._close_file()
       raise DataError(f"{label} cannot be read ({error.strerror or error}).") from None
+    except Exception as error:  # BadZipFile mostly; UnicodeDecodeError, struct.error, … where names are damaged.
+      self._close_file()
+      raise DataError(f"{label} is no complete zip file ({error}). Download it again.") from None
 
   def __reduce__(self):
     return (Zip, (self._zip.filename, self.label)) if self._outer is None else (Zip.nested, self._outer)
@@ -119,7 +119,7 @@ class Zip:
       raise ReadError(f"unpacks to {member.size} bytes, more than the {LARGEST_FILE} allowed")
     try:
       return self._zip.read(member.name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # Each kind of compression raises its own, and a damaged name UnicodeDecodeError.
       raise ReadError(f"cannot be unpacked ({error})") from None
 
   def nested(self, member: Member) -> "Zip":
@@ -146,7 +146,7 @@ class Zip:
     except OSError as error:
       unpacked.close()
       raise DataError(_no_room(label, error)) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:
       unpacked.close()
       raise DataError(f"{label} cannot be unpacked ({error}). Download it again.") from None
     return Zip(unpacked, label, outer=(self, member))

@@ -46,7 +46,7 @@ class PreparedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
       with (self.data_path / LEFT_OUT_FILE).open("w") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Fault._fields)
-        writer.writerows(contents.left_out)
+        writer.writerows(map(_printable, contents.left_out))
     total = sum(map(len, contents.splits.values()))
     bar = tqdm(desc="Writing", total=total, unit=" images", disable=None if self.progress else True)
     return {split: _shards(contents, records, bar) for split, records in contents.splits.items()}
@@ -56,6 +56,11 @@ class PreparedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
   def _log_download_done(self):
     """Says nothing: `prepare` does."""
+
+
+def _printable(fault):
+  """A fault's values; bytes of a file's name that are no UTF-8, which could not be written, are spelled out."""
+  return [value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value for value in fault]
 
 
 def _shards(contents, records, bar):

@@ -7,6 +7,9 @@ from typing import BinaryIO
 
 from tfds_builders.errors import DataError
 
+#: Characters of the longest line that is read: a small .gz may unpack to one line that fills the memory.
+_LONGEST = 1 << 24
+
 
 class CsvTable:
   """An opened CSV file. Its rows are read as they are asked for, so that a large one needs little memory.
@@ -27,7 +30,7 @@ class CsvTable:
       DataError: no CSV file.
     """
     self.label = label
-    self._reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+    self._reader = csv.reader(_lines(io.TextIOWrapper(file, "utf-8-sig", newline="")))
     self.header = [name.strip() for name in self._next() or []]
 
   def where(self, names: Iterable[str]) -> dict[str, int]:
@@ -80,6 +83,13 @@ class CsvTable:
     except (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
       raise DataError(f"{self.label}, after row {self._reader.line_num}, is no CSV file ({error}). Get it "
                       "again.") from None
+
+
+def _lines(file: io.TextIOWrapper) -> Iterator[str]:
+  while line := file.readline(_LONGEST):
+    if len(line) == _LONGEST and line[-1] not in "\r\n":
+      raise csv.Error(f"a line has more than {_LONGEST} characters")
+    yield line
 
 
 def whole_number(text: str, column: str) -> int:

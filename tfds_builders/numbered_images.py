@@ -1,4 +1,5 @@
 """JPEG files named by the number of their galaxy, in a folder or a zip: found, matched and checked."""
+import io
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -7,9 +8,12 @@ from tqdm import tqdm
 from tfds_builders.archives import Folder, Member, ReadError, Zip
 from tfds_builders.contents import Fault, Faults
 from tfds_builders.csv_tables import whole_number
+from tfds_builders.errors import DataError
 from tfds_builders.images import ImageError, check_jpeg
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
+#: Bytes of a file that is read whole; a zip can claim that a few of its own become many.
+_LARGEST = 256 << 20
 
 
 class Images:
@@ -40,6 +44,8 @@ class Images:
 
   def read(self, member: Member) -> bytes:
     """The bytes of a member; raises archives.ReadError."""
+    if member.size > _LARGEST:
+      raise ReadError(f"has {member.size >> 20} MiB, which is too large for a galaxy's image")
     return self._archive.read(member)
 
 
@@ -66,6 +72,18 @@ def by_number(images: Images, faults: Faults) -> tuple[dict[int, Member], set[in
     else:
       found[number] = member
   return {number: member for number, member in found.items() if number not in twice}, twice
+
+
+def stored(record) -> io.BytesIO:
+  """The image, as it is stored, of a record that `with_good_image` has passed; raises DataError.
+
+  TFDS takes a file object's bytes as they are; it would re-encode an array, with TensorFlow.
+  """
+  try:
+    return io.BytesIO(record.images.read(record.member))
+  except ReadError as error:
+    raise DataError(f"{record.images.name(record.member)} {error}. It was sound when it was checked, so it has been "
+                    "changed meanwhile; build again.") from None
 
 
 def with_good_image(records: Sequence, faults: Faults, bar: tqdm) -> list:

@@ -75,7 +75,7 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
     raise DataError("beam_options need Apache Beam: pip install 'galaxy_jax[scale]'.")
   name = tfds_builders.full_name(name)
   make, root = _locate(name, data_dir)
-  builder = make(data_dir=root)
+  builder = _found(make, root)
 
   if manual_dir is None:
     if _is_built(builder) and not overwrite:
@@ -123,7 +123,7 @@ def check_available(name: str, *, data_dir=None) -> None:
     MissingDataError: there is no finished build, nor source files in their place, nor credentials to download them.
   """
   make, root = _locate(tfds_builders.full_name(name), data_dir)
-  builder = make(data_dir=root)
+  builder = _found(make, root)
   if _is_built(builder):
     return
   try:
@@ -147,6 +147,16 @@ def _locate(name, data_dir):
   make = functools.partial(tfds_builders.builder_class(name), config=name.partition("/")[2])
   from etils import epath  # With TFDS, so not when this package is only imported.
   return make, epath.Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def _found(make, root):
+  """The data set's builder there; a build that a process was killed while it replaced is first put back."""
+  builder = make(data_dir=root)
+  path = builder.data_path
+  if _is_built(builder) or not path.parent.exists() or not any(path.parent.glob(f"{path.name}.replaced_*")):
+    return builder
+  with _alone(path):
+    return make(data_dir=root)
 
 
 def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress, beam_options):

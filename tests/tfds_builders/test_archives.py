@@ -1,5 +1,6 @@
 """Folders and zips read in place: what leads out of them, and what other processes are sent."""
 import pickle
+import random
 import zipfile
 from pathlib import Path
 
@@ -35,6 +36,30 @@ def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(tmp_path):
   (tmp_path / "folder" / "c.jpg").symlink_to("../secret")
   with pytest.raises(DataError, match=r"c\.jpg is a link to .*secret, outside"):
     folder.members()
+
+
+def test_links_that_lead_to_each_other_are_an_error_not_a_crash(tmp_path):
+  (tmp_path / "a.jpg").symlink_to("a.jpg")
+  with pytest.raises(DataError, match=r"a\.jpg cannot be read"):
+    Folder(tmp_path, "folder").members()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_raises_nothing_else(tmp_path, method):
+  whole = zip_of(tmp_path / "a.zip", {f"é{i}.jpg": bytes(range(50)) * 9 for i in range(3)}, method).read_bytes()
+  draw, damaged = random.Random(0), 0
+  for _ in range(300):
+    data = bytearray(whole)
+    for _ in range(draw.randint(1, 5)):
+      data[draw.randrange(len(data))] = draw.randrange(256)
+    (tmp_path / "b.zip").write_bytes(data)
+    try:
+      archive = Zip(tmp_path / "b.zip", "b.zip")
+      for member in archive.members():
+        archive.read(member)
+    except (DataError, ReadError):
+      damaged += 1
+  assert damaged > 100
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):

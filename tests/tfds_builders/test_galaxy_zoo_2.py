@@ -2,6 +2,7 @@
 import csv
 import gzip
 import hashlib
+import os
 import pickle
 import shutil
 import zipfile
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from tfds_builders import numbered_images
 from tfds_builders.class_lists import EIGHT_CLASSES
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.galaxy_zoo_2.galaxy_zoo_2_dataset_builder import Builder
@@ -241,3 +243,35 @@ def test_nothing_in_common_is_an_error(manual, tmp_path):
   write_table(manual / "gz2_hart16.csv.gz", [row | {"dr7objid": str(i)} for i, row in enumerate(rows)])
   with pytest.raises(DataError, match=r"no galaxy with both an image and votes.*which has no image in the mapping"):
     build(manual, tmp_path / "data")
+
+
+def test_an_image_that_changes_during_the_build_is_an_error_not_a_crash(manual, tmp_path):
+  with zipfile.ZipFile(manual / "images_gz2.zip") as packed:
+    packed.extractall(manual / "images_gz2")
+  (manual / "images_gz2.zip").unlink()
+  builder = Builder(config="votes", data_dir=tmp_path)
+  with builder.open_source(manual) as source:
+    contents = builder.validate(source, skip_bad=False, progress=False)
+  for path in (manual / "images_gz2").rglob("*.jpg"):
+    path.unlink()
+  with pytest.raises(DataError, match=r"\.jpg cannot be read.* build again"):
+    list(contents.examples(contents.splits["train"]))
+
+
+def test_a_file_name_that_is_no_text_can_be_skipped_and_listed(manual, tmp_path):
+  with zipfile.ZipFile(manual / "images_gz2.zip") as packed:
+    packed.extractall(manual / "images_gz2")
+  (manual / "images_gz2.zip").unlink()
+  try:
+    Path(os.fsdecode(os.fsencode(manual / "images_gz2") + b"/\xff.jpg")).write_bytes(b"")
+  except OSError:
+    pytest.skip("this file system has no such names")
+  with pytest.raises(DataError, match="a galaxy's id was expected"):
+    build(manual, tmp_path / "data")
+  assert any(r"\udcff" in row["file"] for row in left_out(build(manual, tmp_path / "data", skip_bad=True)))
+
+
+def test_an_image_too_large_is_not_unpacked(manual, tmp_path, monkeypatch):
+  monkeypatch.setattr(numbered_images, "_LARGEST", 10)
+  with pytest.raises(DataError, match=r"\.jpg has 0 MiB, which is too large"):
+    build(manual, tmp_path)

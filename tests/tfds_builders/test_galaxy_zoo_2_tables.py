@@ -12,6 +12,7 @@ pytest.importorskip("hypothesis", reason="needs hypothesis: pip install 'galaxy_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfds_builders import csv_tables
 from tfds_builders.contents import Faults
 from tfds_builders.csv_tables import CsvTable, whole_number
 from tfds_builders.errors import DataError
@@ -241,3 +242,11 @@ def test_a_truncated_table_is_an_error_that_names_it(tmp_path):
   path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()))[:-500])
   with pytest.raises(DataError, match=r"^gz2_hart16.csv.gz, after row \d+, is no CSV file \(Compressed file ended"):
     prepare("galaxy_zoo_2/votes", manual_dir=manual, data_dir=tmp_path / "data", progress=False, skip_bad=True)
+
+
+def test_a_line_that_never_ends_is_not_read_into_memory(monkeypatch):
+  monkeypatch.setattr(csv_tables, "_LONGEST", 20)
+  good = b"a,b\n" + 10 * b"x" + b"," + 8 * b"y" + b"\n"
+  assert len(list(opened(good).rows())) == 1
+  with pytest.raises(DataError, match=r"after row 1, is no CSV file .a line has more than 20 characters"):
+    list(opened(good[:-1] + b"y\n").rows())

@@ -311,3 +311,13 @@ def test_the_sample_is_read_back_exactly(samples, tmp_path):
       assert record["ignore"].tolist() == [letter == "U" for letter in letters]
     trained.append(sum(not record["ignore"].all() for record in splits[split]))
   assert [len(records) for records in splits.values()] == [674, 120] and trained == [610, 105]
+
+
+def test_a_file_name_that_is_no_text_is_listed(files, tmp_path):
+  folder = files.write(tmp_path / "source")
+  try:
+    (folder / "train" / os.fsdecode(b"\xff.jpg")).write_bytes(jpeg(0))
+  except OSError:
+    pytest.skip("this file system has no such names")
+  builder = prepare("mask_galaxy", manual_dir=folder, data_dir=tmp_path / "data", progress=False)
+  assert r"\udcff.jpg" in (builder.data_path / LEFT_OUT_FILE).read_text()

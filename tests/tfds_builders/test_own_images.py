@@ -278,3 +278,14 @@ def test_deep_and_large_pictures(tmp_path, monkeypatch):
   monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
   with pytest.raises(DataError, match=r"144|too large|12 x 12"):
     validate(Survey(folder), skip_bad=False, progress=False)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_readers_get_three_channels_of_any_png(mode, tmp_path):
+  folder = survey(tmp_path / "survey")
+  picture = Image.fromarray(colours(0)).convert(mode)
+  picture.save(folder / "images" / "0.png", **({"transparency": 0} if mode == "P" else {}))
+  builder = build(folder)
+  found = {int(record["galaxy_id"]): record["image"] for split in builder.info.splits
+           for record in builder.as_data_source(split)}
+  np.testing.assert_array_equal(found[100], np.asarray(picture.convert("RGB")))

@@ -218,3 +218,19 @@ def test_faults_of_a_match(tmp_path):
   write_csv(folder / "second.csv", [["ra", "dec", "kindd"], [1, 2, "a"]])
   with pytest.raises(DataError, match=r"\[match\] columns names the column 'kind', .* is 'kindd' meant"):
     Survey(folder)
+
+
+def test_ids_and_positions_are_of_the_own_table(tmp_path):
+  pytest.importorskip("scipy")
+  rows = [["id", "path", "ra", "dec"], [1, "a.fits", 10, 5]]
+  second = [["ra", "dec", "kind", "otherid", "id"], [10, 5, "a", 3, 7]]
+  found = by_id(build(match_survey(tmp_path / "s", rows, second)))
+  assert list(found) == [1]
+  folder = match_survey(tmp_path / "both", rows, second)
+  settings = (folder / "own_images.toml").read_text()
+  (folder / "own_images.toml").write_text(settings.replace("'other*'", "'*'"))
+  assert list(by_id(build(folder))) == [1]
+  for wrong in ("id = 'otherid'\n" + settings, settings + "\n[cutout]\nsize = 2\nx = 'otherid'\ny = 'otherid'"):
+    (folder / "own_images.toml").write_text(wrong)
+    with pytest.raises(DataError, match=r"names the column 'otherid', which t\.csv does not have"):
+      Survey(folder)

@@ -1,4 +1,5 @@
 """The settings file: what it may say, and the one error for each thing that it may not."""
+import gzip
 import io
 import json
 
@@ -214,6 +215,21 @@ def test_a_votable_does_not_fetch(tmp_path):
   (tmp_path / "t.vot").write_bytes(table_bytes("vot").replace(b"<TABLEDATA>", elsewhere))
   with pytest.raises(DataError, match="another place"):
     TableFile(tmp_path / "t.vot", "t.vot")
+
+
+@pytest.mark.parametrize("hide", [
+    gzip.compress, lambda data: data.decode().replace("utf-8", "utf-16").encode("utf-16"),
+    lambda data: data.replace(b"?>", b'?><!DOCTYPE VOTABLE [<!ENTITY a "&#60;STREAM href=\'http://a\'/>">]>', 1),
+])
+def test_a_votable_hides_no_address(hide, tmp_path):
+  (tmp_path / "t.vot").write_bytes(hide(table_bytes("vot")))
+  with pytest.raises(DataError, match=r"UTF-8|in another place"):
+    TableFile(tmp_path / "t.vot", "t.vot")
+
+
+def test_a_number_that_python_does_not_write():
+  with pytest.raises(DataError, match="missing is a number that is too long to show"):
+    parse(b"missing = [0x" + b"f" * 5000 + b"]")
 
 
 def test_columns_are_exact():

@@ -3,6 +3,7 @@ import contextlib
 import csv
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders import BUILDERS
+from tfds_builders import BUILDERS, builder_class
 from tfds_builders.__main__ import main
+from tfds_builders.builder import _Shard
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.galaxy_zoo_challenge import kaggle_download
 from tfds_builders.galaxy_zoo_challenge.galaxy_zoo_challenge_dataset_builder import Builder
 from tfds_builders.galaxy_zoo_challenge.kaggle_files import source_fingerprint
-from tfds_builders.prepare import prepare, source_record
+from tfds_builders.prepare import check_available, prepare, source_record
 
 NAME = "galaxy_zoo_challenge"
 RAW = {"image": tfds.decode.SkipDecoding()}
@@ -287,6 +289,33 @@ def test_apache_beam_writes_the_same_records(challenge, layout, tmp_path, monkey
     assert (beam.data_path / path).read_bytes() == (plain.data_path / path).read_bytes()
   with pytest.raises(DataError, match="does not take the options"):
     build(manual_dir, tmp_path / "other", beam_options="streaming=maybe=")
+
+
+def test_a_build_whose_replacement_was_killed_is_there_without_its_source(challenge, tmp_path):
+  built = build(challenge.pack(tmp_path / "manual"), tmp_path / "data")
+  path = Path(built.data_path)
+  path.rename(path.with_name(f"{path.name}.replaced_1"))
+  check_available(NAME, data_dir=tmp_path / "data")
+  assert build(None, tmp_path / "data").info.splits["train"].num_examples == 18
+  assert not list(path.parent.glob("*replaced_*"))
+
+
+@pytest.mark.parametrize("name", [name for name in BUILDERS if not name.startswith("galaxy_sim")])
+def test_shards_of_every_builder_give_the_same_in_another_process(name, tmp_path):
+  for module in ("h5py", "astropy"):
+    pytest.importorskip(module)
+  folder, _, config = name.partition("/")
+  builder = builder_class(name)(config=config, data_dir=tmp_path)
+
+  def examples(shard):
+    return [(key, {name: value.getvalue() if name == "image" else np.asarray(value).tolist()
+                   for name, value in example.items()}) for key, example in shard()]
+
+  with builder.open_source(ROOT / "tfds_builders" / folder / "dummy_data") as source:
+    contents = builder.validate(source, skip_bad=False, progress=False)
+    for records in contents.splits.values():
+      shard = _Shard(contents.examples, records)
+      assert repr(examples(pickle.loads(pickle.dumps(shard)))) == repr(examples(shard))  # NaN is not itself.
 
 
 def test_command_line(challenge, tmp_path, capsys, caplog):

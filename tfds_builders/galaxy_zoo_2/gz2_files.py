@@ -115,7 +115,7 @@ class GZ2Files:
         with self._bytes(name) as file:
           digest.update(hashlib.file_digest(file, "sha256").digest())
     for member in sorted(self.images().members, key=lambda member: member.name):
-      digest.update(f"{member.name}\t{member.size}\t{member.crc}\n".encode())
+      digest.update(f"{member.name}\t{member.size}\t{member.crc}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
   def _keep(self, archive: Zip) -> Zip:

@@ -3,7 +3,6 @@
 Source: the tables of soliao/Galaxy-Zoo-Classification, arXiv 2110.01024; `galaxyID` there is the asset_id, and of the
 four labels the first is the one with eight classes.
 """
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from tfds_builders.csv_tables import CsvTable, whole_number
 from tfds_builders.errors import DataError
 from tfds_builders.galaxy_zoo_2.gz2_files import EIGHT_CLASS_TABLES, MAPPING, GZ2Files
 from tfds_builders.galaxy_zoo_2.mapping import read_mapping
-from tfds_builders.numbered_images import Images, by_number, with_good_image
+from tfds_builders.numbered_images import Images, by_number, stored, with_good_image
 
 _COLUMNS = ("galaxyID", "label1")
 
@@ -131,6 +130,5 @@ def read_labels(table: CsvTable, split: str, labels: dict[int, Label], faulty: s
 def examples(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
   """Yields (key, example) of the records' galaxies."""
   for record in records:
-    # TFDS takes a file object's bytes as they are; it would re-encode an array, with TensorFlow.
-    yield record.asset_id, {"image": io.BytesIO(record.images.read(record.member)), "asset_id": record.asset_id,
+    yield record.asset_id, {"image": stored(record), "asset_id": record.asset_id,
                             "objid": record.objid, "label": record.label}

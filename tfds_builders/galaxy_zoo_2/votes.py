@@ -1,5 +1,4 @@
 """The configuration `votes`: images joined with Hart et al.'s table, split by the objid."""
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from tfds_builders.errors import DataError
 from tfds_builders.galaxy_zoo_2.gz2_files import MAPPING, VOTES, GZ2Files
 from tfds_builders.galaxy_zoo_2.hart16 import Galaxy, read_votes, split_of
 from tfds_builders.galaxy_zoo_2.mapping import Mapping, read_mapping
-from tfds_builders.numbered_images import Images, by_number, with_good_image
+from tfds_builders.numbered_images import Images, by_number, stored, with_good_image
 
 SPLITS = ("train", "validation", "test")
 
@@ -107,8 +106,7 @@ def examples(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
   for record in records:
     galaxy = record.galaxy
     yield record.objid, {
-        # TFDS takes a file object's bytes as they are; it would re-encode an array, with TensorFlow.
-        "image": io.BytesIO(record.images.read(record.member)),
+        "image": stored(record),
         "objid": record.objid,
         "asset_id": record.asset_id,
         "sample": galaxy.sample or "",

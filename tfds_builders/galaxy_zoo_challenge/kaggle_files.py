@@ -133,7 +133,7 @@ class KaggleFiles:
       else:
         members = self._images(part).members
       for member in sorted(members, key=lambda member: member.name):
-        digest.update(f"{member.name}\t{member.size}\t{member.crc}\n".encode())
+        digest.update(f"{member.name}\t{member.size}\t{member.crc}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
   def _keep(self, archive):

@@ -19,7 +19,7 @@ from tfds_builders.errors import DataError
 from tfds_builders.galaxy_zoo_challenge import morph5
 from tfds_builders.galaxy_zoo_challenge.kaggle_files import KaggleFiles, Table
 from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
-from tfds_builders.numbered_images import Images, by_number, with_good_image
+from tfds_builders.numbered_images import Images, by_number, stored, with_good_image
 
 ID_COLUMN = "GalaxyID"
 #: Published values have up to ten digits and were computed; more than this outside [0, 1] is no rounding.
@@ -146,9 +146,8 @@ def _unlabelled(files: KaggleFiles, faults: Faults) -> list[Record]:
 def examples(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
   """Yields (key, example) of the records' galaxies."""
   for record in records:
-    # TFDS takes a file object's bytes as they are; it would re-encode an array, with TensorFlow.
-    image = io.BytesIO(record.images.read(record.member))
-    yield record.galaxy_id, {"image": image, "galaxy_id": record.galaxy_id, "vote_fractions": record.vote_fractions}
+    yield record.galaxy_id, {"image": stored(record), "galaxy_id": record.galaxy_id,
+                            "vote_fractions": record.vote_fractions}
 
 
 def labelled_examples(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """A galaxy's image: found below the survey's folder, checked, and as the bytes that are stored.
 
-JPEG and PNG files of 8 bits are stored as they are. Of all else, FITS, TIFF, deep PNG and cut-outs, an 8-bit RGB PNG is
-made, without loss after the scaling.
+JPEG and PNG files of 8 bits are stored as they are. Of all else, FITS, TIFF, deep or transparent PNG and cut-outs, an
+8-bit RGB PNG is made, without loss after the scaling.
 """
 import collections
 import functools
@@ -155,6 +155,8 @@ def _published(picture, recipe, *, whole=True):
   data = _read(path)
   if head.startswith(_PNG) and data[24:26] == b"\x10\0":
     return None  # Grey of 16 bits. Of colours with as many, every reader takes the upper eight.
+  if head.startswith(_PNG) and (data[25:26] in b"\4\6" or b"tRNS" in data[:max(0, data.find(b"IDAT"))]):
+    return None  # Transparent: readers would give four channels.
   if whole and head.startswith(_JPEG):
     check_jpeg(data)
   elif whole:

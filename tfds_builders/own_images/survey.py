@@ -57,9 +57,9 @@ class Survey:
     self._found = {}
     self._table = (self._open(settings, settings.table, settings.table_hdu, "table") if settings.table
                    else self._obvious_table(settings, file))
+    match = settings.match
+    self._second = match and self._open(settings, match.table, match.table_hdu, "[match] table")
     self.settings = self._resolved(settings._replace(table=self._table.label))
-    match = self.settings.match
-    self._second = match and self._open(self.settings, match.table, match.table_hdu, "[match] table")
     self._taken = self._columns_taken()
     self._used = self._columns_used()
 
@@ -176,8 +176,9 @@ class Survey:
         raise DataError(f"{self.label}: the images' file is the same for all rows, and {self._table.label} has no "
                         f"column of ids. Name it: id = \"COLUMN\". The columns are {_listed(names)}.")
     if settings.labels.vote_fractions is None:
-      matched = settings.match.columns if settings.match else ()
-      there = all(name in names or any(fnmatch.fnmatchcase(name, pattern) for pattern in matched) for name in COLUMNS)
+      taken = () if settings.match is None else {
+          name for pattern in settings.match.columns for name in fnmatch.filter(self._second.names, pattern)}
+      there = all(name in names or name in taken for name in COLUMNS)
       settings = settings._replace(labels=settings.labels._replace(vote_fractions=COLUMNS if there else ()))
     return settings
 
@@ -203,13 +204,16 @@ class Survey:
     labels, cutout, match = settings.labels, settings.cutout, settings.match
     for template in settings.image.file:
       used |= dict.fromkeys(toml.places(template), "[image] file")
-    named = {"id": [settings.id], "keep": settings.keep, "keep_integer": settings.keep_integer,
+    named = {"keep": settings.keep, "keep_integer": settings.keep_integer,
              "keep_text": settings.keep_text, "[labels] vote_fractions": labels.vote_fractions,
              "[labels] vote_counts": labels.vote_counts, "[labels] label": [labels.label],
              "[splits] column": [settings.splits.column]}
+    # Whose row it is, and where it is, only the own table can say.
+    own = {"id": [settings.id]}
     for key in ("x", "y", "ra", "dec") if cutout else ():
-      named[f"[cutout] {key}"] = [getattr(cutout, key)]
-    own = {"[match] ra": [match.ra], "[match] dec": [match.dec]} if match else {}
+      own[f"[cutout] {key}"] = [getattr(cutout, key)]
+    if match:
+      own |= {"[match] ra": [match.ra], "[match] dec": [match.dec]}
     for key, names in (named | own).items():
       for name in names:
         if name is None:

@@ -15,8 +15,9 @@ from tfds_builders.errors import DataError
 from tfds_builders.fits_files import FitsError, FitsFile, quiet
 
 _CHUNK = 50_000
-#: A VOTable may say that its data lie at an address; nothing is fetched for it.
-_ELSEWHERE = re.compile(rb"<(\w+:)?STREAM[^>]*\bhref", re.IGNORECASE)
+#: A VOTable may say that its data lie at an address, openly or by an entity; nothing is fetched for it.
+_ELSEWHERE = re.compile(rb"<(\w+:)?STREAM[^>]*\bhref|<!ENTITY", re.IGNORECASE)
+_XML = re.compile(rb"(\xef\xbb\xbf)?\s*<[^\0]")
 
 
 class Table(NamedTuple):
@@ -150,8 +151,12 @@ class TableFile:
   def _votable(self):
     votable = extras.load("astropy.io.votable", extra="survey", purpose="A VOTable")
     with open(self.path, "rb") as file:
-      if _ELSEWHERE.search(file.read()):
-        raise DataError(f"{self.label} says that its data are in another place. Save it with its data.")
+      data = file.read()
+    # astropy would unpack it, and read other encodings, in which an address would not be seen.
+    if not _XML.match(data):
+      raise DataError(f"{self.label} is no VOTable in plain UTF-8; unpack it if it is compressed, or save it as such.")
+    if _ELSEWHERE.search(data):
+      raise DataError(f"{self.label} says that its data are in another place. Save it with its data.")
     return votable.parse(str(self.path), verify="ignore").get_first_table().to_table(use_names_over_ids=True)
 
   def _unreadable(self, error):

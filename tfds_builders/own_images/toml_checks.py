@@ -137,5 +137,8 @@ def section(file: str, name: str, values: Any, checks: Mapping[str, Check]) -> d
 
 def shown(value: Any) -> str:
   """A value for an error, not too long."""
-  written = repr(value)
+  try:
+    written = repr(value)
+  except ValueError:  # A hexadecimal number of thousands of digits, which Python does not write in decimals.
+    return "a number that is too long to show"
   return written if len(written) <= 80 else f"{written[:77]}…"
