@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_status(_list, "")
   if name is None:
     parser.error("name a data set; --list says which there are")
+  if preview and options["file_format"] != "array_record":
+    parser.error("a --preview is made of array_record files only")
 
   def build():
     builder = prepare(name, **options)

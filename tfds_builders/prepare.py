@@ -76,6 +76,8 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   name = tfds_builders.full_name(name)
   make, root = _locate(name, data_dir)
   builder = _found(make, root)
+  if manual_dir is not None:  # as a worker in another folder must find it
+    manual_dir = Path(manual_dir).expanduser().absolute()
 
   if manual_dir is None:
     if _is_built(builder) and not overwrite:
@@ -223,6 +225,10 @@ def _write(make, contents, file_format, progress, beam_options):
         return
       if replaced.exists():
         replaced.rename(path)
+      if beam_options is not None and isinstance(error, Exception):  # a worker's, wrapped by the runner
+        reason = [line for line in str(error).splitlines() if line.strip()]
+        raise DataError(f"Apache Beam could not write the shards: {reason[-1] if reason else type(error).__name__} "
+                        "Every worker must find the source files and data_dir under the same path.") from error
       raise
   if replaced.exists():
     replaced.rmtree()

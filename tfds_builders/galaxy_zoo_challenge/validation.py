@@ -89,8 +89,12 @@ def validate(files: KaggleFiles, *, five_classes: bool = False, skip_bad: bool =
   if five_classes:
     morph5.check_counts([record.label for record in training])
     training, test = [record for record in training if record.label >= 0], []
+    chosen = morph5.in_test([record.label for record in training])
   else:
     test = _unlabelled(files, faults)
+    chosen = np.arange(len(training)) >= len(training) - len(training) // 10
+  # Decided before images are looked at: a damaged one moves no other galaxy to another split.
+  held_out = {record.galaxy_id for record, is_held_out in zip(training, chosen, strict=True) if is_held_out}
   with tqdm(desc="Checking images", total=len(training) + len(test), unit=" images",
             disable=None if progress else True) as bar:
     training = with_good_image(training, faults, bar)
@@ -99,13 +103,10 @@ def validate(files: KaggleFiles, *, five_classes: bool = False, skip_bad: bool =
     raise DataError(f"{files.manual_dir} has {len(training)} usable training galaxies"
                     f"{' in the five classes' if five_classes else ''}; at least {_FEWEST} are needed. "
                     + (f"The first fault: {faults.found[0]}." if faults.found else "Download the files again."))
-  if five_classes:
-    chosen = morph5.in_test([record.label for record in training])
-    splits = {name: [record for record, test in zip(training, chosen, strict=True) if test == (name == "test")]
-              for name in ("train", "test")}
-  else:
-    held_out = len(training) // 10
-    splits = {"train": training[:-held_out], "validation": training[-held_out:], "test": test}
+  splits = {"train": [record for record in training if record.galaxy_id not in held_out],
+            "test" if five_classes else "validation": [record for record in training if record.galaxy_id in held_out]}
+  if test:
+    splits["test"] = test
   splits = {name: records for name, records in splits.items() if records}
   size = sum(record.member.size for records in splits.values() for record in records)
   return Contents(files.fingerprint(), splits, labelled_examples if five_classes else examples, faults.found,
