@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from tfds_builders.contents import Fault
+from tfds_builders.contents import Fault, printable
 from tfds_builders.prepare import LEFT_OUT_FILE, SOURCE_FILE
 
 _SHARD_BYTES = 64 << 20
@@ -60,7 +60,7 @@ class PreparedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
 def _printable(fault):
   """A fault's values; bytes of a file's name that are no UTF-8, which could not be written, are spelled out."""
-  return [value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value for value in fault]
+  return [printable(value) if isinstance(value, str) else value for value in fault]
 
 
 def _shards(contents, records, bar):

@@ -5,6 +5,11 @@ from typing import Any, NamedTuple
 from tfds_builders.errors import DataError
 
 
+def printable(text: str) -> str:
+  """A text as it can be written: bytes of a file name that are no UTF-8 are escaped."""
+  return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Fault(NamedTuple):
   """Something wrong with one record.
 
@@ -20,7 +25,7 @@ class Fault(NamedTuple):
   reason: str
 
   def __str__(self):
-    return f"{self.file}{'' if self.row is None else f', row {self.row}'} {self.reason}"
+    return printable(f"{self.file}{'' if self.row is None else f', row {self.row}'} {self.reason}")
 
 
 class Faults:

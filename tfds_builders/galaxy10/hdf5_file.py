@@ -114,7 +114,8 @@ class Galaxy10File:
     for row in np.flatnonzero(~good).tolist():
       faults.add(Fault(str(self._path), None, row, f"has {values[row].item()!r} as the class of row {row} "
                        f"({LABELS}[{row}], rows counted from 0); a whole number from 0 to {number - 1} was expected"))
-    return np.where(good, values, -1).astype(np.int64)
+    # Into signed numbers first: -1 among uint8 would be 255.
+    return np.where(good, np.where(good, values, 0).astype(np.int64), -1)
 
   def columns(self) -> dict[str, np.ndarray]:
     """Name in `COLUMNS` -> (rows,) float64, NaN where the file says nothing; raises DataError."""

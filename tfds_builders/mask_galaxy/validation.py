@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfds_builders import outlines
-from tfds_builders.contents import Contents, Fault, Faults
+from tfds_builders.contents import Contents, Fault, Faults, printable
 from tfds_builders.csv_tables import CsvTable
 from tfds_builders.errors import DataError
 from tfds_builders.images import ImageError, check_jpeg, load_rgb, open_image
@@ -222,8 +222,8 @@ def _unlisted(files: AnnotationFiles, listed: set[str]) -> list[str]:
 def _report(without: list[Fault], reaching: int) -> None:
   """Says what is left out, or odd, without being a fault."""
   if without:
-    _log.warning("%d images have no regions, that of %s for one: they are left out, and listed.", len(without),
-                 without[0].item)
+    _log.warning("%d images have no regions or no annotation, %s for one: they are left out, and listed.", len(without),
+                 printable(str(without[0].item)))
   if reaching:
     _log.info("%d regions reach beyond the edge of their image: kept as published, their boxes end at the edge.",
               reaching)
