@@ -1,5 +1,6 @@
 """What the commands share: their log, how they find a config, and how they tell a user of a mistake."""
 import logging
+import re
 import signal
 import sys
 import traceback
@@ -48,9 +49,10 @@ def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
     try:
       return flags.FLAGS(prepare(argv))
     except AttributeError as error:  # what ml_collections raises for a key that the config does not have
-      key = str(error).splitlines()[0].strip("\"'")
-      raise SystemExit(f"error: the config has no key {key!r}. configs/base.py has them all; a model's own options "
-                       "must be in the experiment's file.") from error
+      key, *meant = re.findall(r"['\"]+(\w+)\\*['\"]", str(error))[:2]
+      meant = f" Is {meant[0]!r} meant?" if meant and meant[0] != key else ""
+      raise SystemExit(f"error: the config has no key {key!r}.{meant} configs/base.py has them all; a model's own "
+                       "options must be in the experiment's file.") from error
     except (flags.Error, ValueError, OSError) as error:
       # A config file that fails is quoted with its whole stack trace; its last line says what is wrong.
       lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from galaxy_jax import experiment, metrics, outputs
+from galaxy_jax import decision_tree, experiment, metrics, outputs
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import run_command
 from galaxy_jax.data import order, sources
@@ -136,7 +136,7 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
   evaluator = Evaluator(task, parallel, batch_size=config.eval.batch_size)
   results = {}
   for split in splits:
-    data = experiment.open_split(config, builder, split)
+    data = _with_labels(experiment.open_split(config, builder, split), task.labels)
     predicted, finished = evaluator.run(trained.variables, data)
     finished = {name: value for name, value in finished.items() if not np.isnan(value)}
     if task.score in finished:
@@ -147,6 +147,13 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
                   len(predicted))
     results[split] = Result(predicted, data, finished)
   return trained, results
+
+
+def _with_labels(data: Decoded, names) -> Decoded:
+  """The split, with missing vote fractions for galaxies of a data set that has none: they can be predicted."""
+  absent = {name: np.full((len(data.images), decision_tree.NUM_ANSWERS), np.nan, np.float32) for name in names
+            if name not in data.labels}
+  return data._replace(labels=data.labels | absent) if absent else data
 
 
 def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -> dict[str, float]:
@@ -240,6 +247,9 @@ def main(_) -> int:
   for key in ("rotations", "flips", "zooms", "batch_size"):
     if FLAGS[key].value is not None:
       config.eval[key] = tuple(map(float, FLAGS.zooms)) if key == "zooms" else FLAGS[key].value
+  if config.eval.rotations < 1 or not config.eval.zooms or min(config.eval.zooms) <= 0:
+    raise ValueError(f"--rotations is {config.eval.rotations} and --zooms {', '.join(map(str, config.eval.zooms))}; "
+                     "expected at least 1 rotation, and zooms above 0.")
   if FLAGS.output and not Path(FLAGS.output).absolute().parent.is_dir():
     raise ValueError(f"--output is {FLAGS.output}, but its folder does not exist.")
   split = FLAGS.split or config.data.eval

@@ -261,8 +261,9 @@ def check_labelled(builder, split: str, labels: Sequence[str]) -> None:
     ValueError: no galaxy has a label, or the data set does not have them at all.
   """
   if absent := [name for name in labels if name not in builder.info.features]:
-    raise ValueError(f"{builder.info.full_name} has no {' and no '.join(absent)}, which config.task trains on; it has "
-                     f"{', '.join(builder.info.features)}.")
+    raise ValueError(f"{builder.info.full_name} has no {' and no '.join(absent)} to learn from; it has "
+                     f"{', '.join(builder.info.features)}. galaxy_jax trains on vote fractions; "
+                     "python -m galaxy_jax.evaluate predicts them for images without.")
   source = sources.split_source(builder, split)
   if all(np.all(np.isnan(record[name])) for record in source for name in labels):
     raise ValueError(f"The split {split!r} of {builder.info.full_name} has no labels: it can be predicted "

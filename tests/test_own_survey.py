@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from own_survey import build, colours, encoded, write_csv
 
-from galaxy_jax import experiment, outputs
-from galaxy_jax.data import sources
+from galaxy_jax import evaluate, experiment, outputs
+from galaxy_jax.data import decode, sources
 from tfds_builders.gz2_tree import COLUMNS
 
 
@@ -26,8 +26,17 @@ def test_a_split_is_labelled_if_one_of_its_galaxies_is(builder):
   experiment.check_labelled(builder, "train", ("vote_fractions",))
   with pytest.raises(ValueError, match=r"'test' of own_images/survey/1.0.0 has no labels"):
     experiment.check_labelled(builder, "test", ("vote_fractions",))
-  with pytest.raises(ValueError, match=r"has no five_class, .*it has .*vote_fractions"):
+  with pytest.raises(ValueError, match=r"has no five_class to learn from; it has .*vote_fractions"):
     experiment.check_labelled(builder, "train", ("five_class",))
+
+
+def test_galaxies_of_a_data_set_without_votes_can_be_predicted():
+  data = decode.Decoded(np.zeros((3, 8, 8, 3), np.uint8), {"galaxy_id": np.arange(3)})
+  given = evaluate._with_labels(data, ("vote_fractions",)).labels
+  assert given["vote_fractions"].shape == (3, 37) and np.isnan(given["vote_fractions"]).all()
+  np.testing.assert_array_equal(given["galaxy_id"], np.arange(3))
+  votes = {"vote_fractions": np.ones((3, 37), np.float32)}
+  assert evaluate._with_labels(data._replace(labels=votes), ("vote_fractions",)).labels is votes
 
 
 def test_ids_may_be_texts(builder):

@@ -1,6 +1,7 @@
 """Builds one data set: python -m tfds_builders galaxy_zoo_challenge --manual_dir=… --data_dir=…"""
 import argparse
 import logging
+import os
 import sys
 
 from tfds_builders import BUILDERS, builder_class
@@ -55,4 +56,9 @@ def _list() -> None:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  status = main()
+  if status == 130:
+    # A renderer that was interrupted may still compute in threads of its own, which Python's exit would pull away.
+    sys.stderr.flush()
+    os._exit(status)
+  sys.exit(status)

@@ -47,7 +47,8 @@ def cached(cache_dir: str | Path, name: str, settings: dict[str, Any], write: Ca
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock_path.touch()
   except OSError as error:
-    raise ValueError(f"The cache cannot be written: {error}. Name a writable cache folder.") from error
+    raise ValueError(f"The cache cannot be written: {error}. Name a writable folder: "
+                     "--config.data.cache_dir=….") from error
   with alone(lock_path, str(folder), logger) as locked:
     if _whole(folder, settings):
       return folder

@@ -173,17 +173,18 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def stack(labels: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-  """Labels of several records as arrays with a leading axis.
+  """Labels of several records as arrays with a leading axis; those without one shape for all, as boxes, are left out.
 
   Raises:
-    ValueError: the records do not have the same labels, or a label's shapes differ.
+    ValueError: the records do not have the same labels.
   """
   names = labels[0].keys()
   for position, label in enumerate(labels):
     if label.keys() != names:
       raise ValueError(f"Record {position}{_named(label)} has the labels {sorted(label)}; the first has "
                        f"{sorted(names)}. Build the dataset again with the same features throughout.")
-  return {name: np.asarray([label[name] for label in labels]) for name in names}
+  return {name: np.asarray([label[name] for label in labels]) for name in names
+          if len({np.shape(label[name]) for label in labels}) == 1}
 
 
 def device_labels(labels: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -133,6 +133,11 @@ def test_missing_images_and_labels_are_named(tmp_path, records):
     decode.decoded([records[0], {"image": records[0]["image"], "galaxy_id": 3}], **settings(tmp_path))
 
 
+def test_labels_without_one_shape_for_all_are_left_out():
+  stacked = decode.stack([{"id": n, "boxes": np.zeros((n, 4))} for n in (1, 2)])
+  assert set(stacked) == {"id"} and stacked["id"].tolist() == [1, 2]
+
+
 def test_a_full_disk_is_named(tmp_path, records, monkeypatch):
   monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
   with pytest.raises(ValueError, match="another cache folder or a smaller size"):

@@ -164,4 +164,4 @@ def how_to_get(manual_dir) -> str:
           "  for galaxy_zoo_2/votes: https://gz2hart.s3.amazonaws.com/gz2_hart16.csv.gz\n"
           "  for galaxy_zoo_2/morph8: gz2_train.csv, gz2_valid.csv and gz2_test.csv from\n"
           "  https://github.com/soliao/Galaxy-Zoo-Classification\n"
-          f"Then run\n  python -m tfds_builders galaxy_zoo_2/votes --manual_dir={manual_dir}")
+          f"Then run\n  python -m tfds_builders galaxy_zoo_2/votes --manual_dir={manual_dir}    (or /morph8)")
