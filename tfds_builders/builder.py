@@ -38,7 +38,9 @@ class PreparedBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
   def _shard_iterators_per_split(self, dl_manager):
     contents = self.contents
     if contents is None:
-      contents = self.validate(self.open_source(dl_manager.manual_dir), skip_bad=False, progress=self.progress)
+      # TFDS knows no manual folder of a data set that has no instructions how to fill it.
+      manual_dir = dl_manager.manual_dir if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None
+      contents = self.validate(self.open_source(manual_dir), skip_bad=False, progress=self.progress)
     # Both are written into TFDS's temporary folder: they appear with the finished data set or not at all.
     with (self.data_path / SOURCE_FILE).open("w") as file:
       json.dump({"fingerprint": contents.fingerprint, "left_out": len(contents.left_out)}, file)
