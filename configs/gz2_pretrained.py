@@ -8,8 +8,8 @@ where it was, in either part. Other real data on the same simulated ones: --conf
 --config.init_from=runs/pretrained/pretraining.
 
 Expected: `cpu`, on 635 galaxies of a sample in the challenge's format, 159 others to test on: RMSE 0.085 in 21 minutes
-on two cores, 16 of them for pre-training, where configs/gz2.py reaches 0.089 (one seed, with 90 epochs at 1e-3 after
-the pre-training; benchmarks/simulator_use.py). After the pre-training alone it is 0.118. `gpu` was not measured.
+on two cores, 16 of them for pre-training, where configs/gz2.py reaches 0.089 (one seed, with an earlier state of the
+simulator and 90 epochs at 1e-3 after the pre-training; benchmarks/simulator_use.py). `gpu` was not measured.
 """
 import ml_collections
 
