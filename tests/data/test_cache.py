@@ -95,11 +95,11 @@ def test_without_locks_one_result_is_kept(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_places_are_named(tmp_path):
   tmp_path.chmod(0o500)
-  with pytest.raises(ValueError, match="Name a writable cache folder"):
+  with pytest.raises(ValueError, match="Name a writable folder"):
     cached(tmp_path / "cache", "name", {}, writer([]))
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
   (tmp_path / "cache").write_text("")
-  with pytest.raises(ValueError, match="Name a writable cache folder"):
+  with pytest.raises(ValueError, match="Name a writable folder"):
     cached(tmp_path / "cache", "name", {}, writer([]))
