@@ -161,6 +161,29 @@ class Zip:
       self._file.close()
 
 
+class KeptOpen:
+  """Zips that are open together. A context manager: closes them all."""
+
+  def __init__(self):
+    self._open: list[Zip] = []
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+  def close(self) -> None:
+    """Closes the zips."""
+    for archive in reversed(self._open):
+      archive.close()
+    self._open.clear()
+
+  def _keep(self, archive: Zip) -> Zip:
+    self._open.append(archive)
+    return archive
+
+
 def _no_room(label: str, error: OSError) -> str:
   return (f"{label} is compressed twice and could not be unpacked to a temporary file in {tempfile.gettempdir()} "
           f"({error.strerror or error}). Unpack the outer zip yourself, or name a folder with room: TMPDIR=….")

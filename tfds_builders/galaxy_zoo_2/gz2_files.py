@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from tfds_builders.archives import Folder, Member, ReadError, Zip
+from tfds_builders.archives import Folder, KeptOpen, Member, ReadError, Zip
 from tfds_builders.csv_tables import CsvTable
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.numbered_images import Images
@@ -26,7 +26,7 @@ EIGHT_CLASS_TABLES = {"train": "gz2_train", "validation": "gz2_valid", "test": "
 _BUNDLE = "galaxy-zoo-2-images"
 
 
-class GZ2Files:
+class GZ2Files(KeptOpen):
   """The files below one folder. A context manager: closes what it opened.
 
   Attributes:
@@ -46,7 +46,7 @@ class GZ2Files:
       DataError: a zip is not complete.
     """
     self.manual_dir = Path(manual_dir).expanduser()
-    self._open = []
+    super().__init__()
     self._images = None
     if not self.manual_dir.exists():
       raise MissingDataError(f"The manual folder {self.manual_dir} does not exist.\n{how_to_get(self.manual_dir)}")
@@ -66,18 +66,6 @@ class GZ2Files:
     except BaseException:
       self.close()
       raise
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *_):
-    self.close()
-
-  def close(self) -> None:
-    """Closes the zips."""
-    for archive in reversed(self._open):
-      archive.close()
-    self._open.clear()
 
   def images(self) -> Images:
     """The images; raises DataError where there is none."""
@@ -117,10 +105,6 @@ class GZ2Files:
     for member in sorted(self.images().members, key=lambda member: member.name):
       digest.update(f"{member.name}\t{member.size}\t{member.crc}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-  def _keep(self, archive: Zip) -> Zip:
-    self._open.append(archive)
-    return archive
 
   def _find_images(self) -> Path | Zip | None:
     for path in (self.manual_dir / f"{IMAGES}.zip", self.manual_dir / IMAGES, self.manual_dir / "images"):

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tfds_builders.archives import Folder, Member, ReadError, Zip
+from tfds_builders.archives import Folder, KeptOpen, Member, ReadError, Zip
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.numbered_images import Images
 
@@ -37,7 +37,7 @@ class Table(NamedTuple):
   data: bytes
 
 
-class KaggleFiles:
+class KaggleFiles(KeptOpen):
   """The competition's files below one folder. A context manager: closes what it opened.
 
   Attributes:
@@ -55,7 +55,7 @@ class KaggleFiles:
       DataError: a zip is not complete.
     """
     self.manual_dir = Path(manual_dir).expanduser()
-    self._open = []
+    super().__init__()
     self._found_images = {}
     if not self.manual_dir.exists():
       raise MissingDataError(f"The manual folder {self.manual_dir} does not exist.\n{how_to_get(self.manual_dir)}")
@@ -74,18 +74,6 @@ class KaggleFiles:
     except BaseException:
       self.close()
       raise
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *_):
-    self.close()
-
-  def close(self) -> None:
-    """Closes the zips."""
-    for archive in reversed(self._open):
-      archive.close()
-    self._open.clear()
 
   def training_images(self) -> Images:
     """The labelled images."""
@@ -135,10 +123,6 @@ class KaggleFiles:
       for member in sorted(members, key=lambda member: member.name):
         digest.update(f"{member.name}\t{member.size}\t{member.crc}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-  def _keep(self, archive):
-    self._open.append(archive)
-    return archive
 
   def _find(self, part: str) -> tuple | None:
     for folder in (self.manual_dir, self.manual_dir / COMPETITION):
