@@ -1,39 +1,22 @@
-"""The whole program, on 60 small galaxies with a small network: what it leaves, interruptions, refusals."""
+"""The whole program, on 60 small galaxies with a small network: what it leaves, interruptions, other runs' folders."""
 import json
-import re
 import signal
 import subprocess
 import sys
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 
 import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from tiny_runs import ROOT, command, run
 
 from galaxy_jax.checkpoint import Checkpoints
-from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.files import claimed
 from galaxy_jax.logbook import read_history, read_rows
-from galaxy_jax.train import train
 from tfds_builders.gz2_tree import COLUMNS
-
-ROOT = Path(__file__).parent.parent
-TINY = ["--config=configs/gz2.py:cpu", "--config.data.crop=0", "--config.data.size=32", "--config.augment.size=16",
-        "--config.model.options.width=4", "--config.train.batch_size=6", "--config.eval.batch_size=8",
-        "--config.train.log_every=3", "--config.eval.rotations=2"]
-
-
-def command(challenge_dir, data_dir, workdir, *more):
-  return [sys.executable, "-m", "galaxy_jax.main", *TINY, f"--config.data.manual_dir={challenge_dir}",
-          f"--config.data.data_dir={data_dir}", f"--workdir={workdir}", *more]
-
-
-def run(arguments, **options):
-  return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=240, **options)
 
 
 def final_state(workdir):
@@ -160,72 +143,11 @@ def test_evaluate_any_split_and_checkpoint(finished, tmp_path):
   assert pq.read_table(output).num_rows == 16
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"optimizer.name": "sgd"}, "optimizer.name is 'sgd'"),
-    ({"model.name": "vgg"}, "model.name is 'vgg'"),
-    ({"model.output": "sigmoid"}, "'tree_cross_entropy' goes with"),
-    ({"data.eval": "nothing"}, "no records for the split 'nothing'"),
-    ({"data.eval": "test"}, "The split 'test' of galaxy_zoo_challenge/votes/1.0.0 has no labels"),
-    ({"data.manual_dir": "/nowhere", "data.data_dir": "/nowhere/data"}, "/nowhere"),
-    ({"data.loader": "cloud"}, "config.data.loader is 'cloud'"),
-    ({"augment.zoom": 0.5}, "config.augment.zoom is 0.5; expected at least 1."),
-    ({"optimizer.warmup": 500.0}, "config.optimizer.warmup is 500.0; expected at least 0 and at most 0.999."),
-    ({"model.options.norm": "layer"}, "norm is 'layer'"),
-    ({"train.steps_per_call": 4}, "on CPU it must be 1"),
-    ({"train.epochs": 0.0}, "no step"),
-    ({"parallel": "both"}, "config.parallel is 'both'"),
-])
-def test_mistakes_are_named(challenge_dir, data_dir, tmp_path, changes, message):
-  config = get_config("cpu")
-  config.model.options.norm = "batch"
-  config.update_from_flattened_dict({"data.manual_dir": str(challenge_dir), "data.data_dir": str(data_dir),
-                                     "data.crop": 0, "data.size": 32, "augment.size": 16} | changes)
-  with pytest.raises(ValueError, match=re.escape(message)):
-    train(config, tmp_path / "run")
-  assert not (tmp_path / "run/config.json").exists()
-
-
-def test_a_mistake_ends_with_one_line(challenge_dir, data_dir, tmp_path):
-  result = run(command(challenge_dir, data_dir, tmp_path / "run", "--config.optimizer.name=sgd"))
-  assert result.returncode == 1
-  assert result.stderr.splitlines()[-1].startswith("error: config.optimizer.name is 'sgd'")
-  assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--config=configs/gz2.py:cpu", "--config.train.batch=3"], "error: the config has no key 'batch'"),
-    (["--config=configs/gz2.py:tpu"], "error: The config's argument is 'tpu'; expected one of cpu, gpu."),
-    (["--config=elsewhere/gz2.py"], "--config is elsewhere/gz2.py, and there is no such file. The experiments are "),
-    (["--config=configs/gz2.py:cpu", "--config.augment.size=-1"], "config.augment.size is -1; expected at least 1."),
-    (["--config=configs/gz2.py:cpu", "--workdir=/proc/x"], "--workdir is /proc/x, which cannot be written"),
-])
-def test_mistakes_on_the_command_line(tmp_path, flags, message):
-  # The config's file comes before its keys; of two workdirs the last counts.
-  config, *others = flags
-  result = run([sys.executable, "-m", "galaxy_jax.main", f"--workdir={tmp_path}", config,
-                "--config.data.data_dir=/nowhere", *others])
-  assert result.returncode == 1
-  assert message in result.stderr
-  assert "Traceback" not in result.stderr
-
-
 def test_a_workdir_belongs_to_one_process(finished, challenge_dir, data_dir):
   with claimed(finished[0], "--workdir"):
     result = run(command(challenge_dir, data_dir, finished[0], "--config.train.steps=40"))
   assert result.returncode == 1
   assert "where another process is at work" in result.stderr.splitlines()[-1]
-
-
-def test_patience_ends_a_run_early_and_for_good(challenge_dir, data_dir, tmp_path):
-  """With a learning rate of nothing no evaluation is better than the first."""
-  more = ["--config.train.steps=40", "--config.optimizer.learning_rate=0.0", "--config.train.patience=2",
-          "--config.eval.checkpoint=best", "--config.train.ema=0.0", "--config.optimizer.weight_decay=0.0",
-          "--config.model.name=galaxyid"]
-  for _ in range(2):
-    result = run(command(challenge_dir, data_dir, tmp_path, *more))
-    assert result.returncode == 0, result.stderr
-    assert [step for step, _ in read_history(tmp_path / "metrics.csv")["eval/rmse"]] == [4, 8, 12]
-  assert "validation, step 12: rmse" in result.stderr  # of equals the latest is the best
 
 
 def test_a_live_run_can_be_evaluated(finished):
@@ -236,22 +158,3 @@ def test_a_live_run_can_be_evaluated(finished):
   assert result.returncode == 0, result.stderr
   assert in_hand.exists()
   in_hand.rmdir()
-
-
-def test_a_loss_that_is_no_number_names_batch_and_checkpoint(challenge_dir, data_dir, tmp_path):
-  result = run(command(challenge_dir, data_dir, tmp_path, "--config.train.steps=40", "--config.optimizer.clip=0.0",
-                       "--config.optimizer.name=nesterov", "--config.optimizer.learning_rate=1e30",
-                       "--config.optimizer.warmup=0.3"))
-  assert result.returncode == 1
-  assert re.search(r"error: Step \d+ gave .*(nan|inf)", result.stderr)
-  assert "Its batch held the galaxies" in result.stderr
-  assert "config.optimizer.learning_rate" in result.stderr
-
-
-def test_help_without_arguments():
-  result = run([sys.executable, "-m", "galaxy_jax.main"])
-  assert result.returncode == 1
-  assert "--config" in result.stderr
-  assert "Traceback" not in result.stderr
-
-
