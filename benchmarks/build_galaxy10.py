@@ -10,6 +10,7 @@ checking and writing the images is, in a process of its own, as a user would run
 import argparse
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,8 @@ def main() -> None:
   samples = os.environ.get("GALAXY_JAX_SAMPLES")
   if not samples:
     raise SystemExit("Skipped: set GALAXY_JAX_SAMPLES to the folder that holds kaggle_partial.")
+  # So that a benchmark that is stopped leaves nothing, and its child ends with it.
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   with tempfile.TemporaryDirectory(dir=options.folder) as folder:
     file, data_dir = Path(folder, "manual", DECALS.file_name), Path(folder, "data")
     file.parent.mkdir()

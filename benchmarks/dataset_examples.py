@@ -18,6 +18,7 @@ from absl import app, flags
 from PIL import Image
 
 from galaxy_jax import simulate
+from galaxy_jax.decision_tree import gz2_class
 from tfds_builders.class_lists import TEN_CLASSES
 from tfds_builders.galaxy_sim.rendering import Recipe, jpeg
 from tfds_builders.galaxy_sim.write_challenge import write_challenge
@@ -61,8 +62,8 @@ def galaxy_zoo_2(folder):
       mapping.writerow([first + row, "original", row + 1])
       asked = np.concatenate([np.full(len(q.answers), counts[q.columns].sum()) for q in QUESTIONS])
       fractions = counts / np.maximum(asked, 1)
-      table.writerow([first + row, "original", "E" if fractions[0] > fractions[1] else "S", counts[:3].sum(),
-                      counts.sum(), *(value for pair in zip(counts, fractions, strict=True) for value in pair)])
+      table.writerow([first + row, "original", gz2_class(fractions), counts[:3].sum(), counts.sum(),
+                      *(value for pair in zip(counts, fractions, strict=True) for value in pair)])
 
 
 def galaxy10(folder):

@@ -44,3 +44,4 @@ def test_it_runs_as_printed(heading, folder):
                         text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
   assert done.returncode == 0, done.stderr
   assert re.search(r"[\[(]32, 64, 64, 3[\])]", done.stdout), done.stdout
+  assert "UserWarning" not in done.stderr, done.stderr

@@ -7,7 +7,7 @@ import sys
 from tfds_builders import BUILDERS, builder_class
 from tfds_builders.errors import exit_status
 from tfds_builders.prepare import FILE_FORMATS, prepare
-from tfds_builders.preview import write_preview
+from tfds_builders.preview import check_path, write_preview
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.error("a --preview is made of array_record files only")
 
   def build():
+    if preview:
+      check_path(preview)
     builder = prepare(name, **options)
     if preview:
       write_preview(builder, preview)

@@ -7,13 +7,18 @@ import os
 import struct
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from tfds_builders.errors import DataError
 
-#: A member that claims to unpack to more is no image and no table of these data sets.
-LARGEST_FILE = 4 << 30
+#: Bytes of a file that is read whole; a zip can claim that a few of its own become many. The largest image or table
+#: that is read so has a tenth.
+LARGEST_READ = 256 << 20
+#: Bytes of a file that is read as a stream.
+LARGEST_STREAM = 4 << 30
 
 
 class ReadError(ValueError):
@@ -62,7 +67,9 @@ class Folder:
   def read(self, member: Member) -> bytes:
     """The bytes of a member; raises ReadError."""
     try:
-      return (self._path / member.name).read_bytes()
+      with open(self._path / member.name, "rb") as file:
+        _check_size(os.fstat(file.fileno()).st_size, LARGEST_READ)
+        return file.read()
     except OSError as error:
       raise ReadError(f"cannot be read ({error.strerror})") from None
 
@@ -115,12 +122,26 @@ class Zip:
 
   def read(self, member: Member) -> bytes:
     """The bytes of a member, checked against its CRC; raises ReadError."""
-    if member.size > LARGEST_FILE:
-      raise ReadError(f"unpacks to {member.size} bytes, more than the {LARGEST_FILE} allowed")
+    _check_size(member.size, LARGEST_READ)
     try:
       return self._zip.read(member.name)
     except Exception as error:  # Each kind of compression raises its own, and a damaged name UnicodeDecodeError.
       raise ReadError(f"cannot be unpacked ({error})") from None
+
+  @contextmanager
+  def stream(self, member: Member) -> Iterator[BinaryIO]:
+    """A member as a file that is unpacked as it is read, whatever its size in little memory.
+
+    Raises:
+      ReadError: it cannot be opened. What goes wrong later, its CRC among it, reading raises as an OSError.
+    """
+    _check_size(member.size, LARGEST_STREAM)
+    try:
+      packed = self._zip.open(member.name)
+    except Exception as error:
+      raise ReadError(f"cannot be unpacked ({error})") from None
+    with packed, io.BufferedReader(_Unpacked(packed), 1 << 16) as file:
+      yield file
 
   def nested(self, member: Member) -> "Zip":
     """Opens a zip that is a member of this one.
@@ -184,9 +205,33 @@ class KeptOpen:
     return archive
 
 
+def _check_size(size: int, largest: int) -> None:
+  if size > largest:
+    raise ReadError(f"has {size} bytes, more than the {largest} that any such file may have")
+
+
 def _no_room(label: str, error: OSError) -> str:
   return (f"{label} is compressed twice and could not be unpacked to a temporary file in {tempfile.gettempdir()} "
           f"({error.strerror or error}). Unpack the outer zip yourself, or name a folder with room: TMPDIR=….")
+
+
+class _Unpacked(io.RawIOBase):
+  """A member of a zip, whose every fault is an OSError."""
+
+  def __init__(self, packed: BinaryIO):
+    super().__init__()
+    self._packed = packed
+
+  def readable(self):
+    return True
+
+  def readinto(self, buffer):
+    try:
+      data = self._packed.read(len(buffer))
+    except Exception as error:  # as in Zip.read
+      raise OSError(f"cannot be unpacked: {error}") from None
+    buffer[:len(data)] = data
+    return len(data)
 
 
 class _Window(io.RawIOBase):

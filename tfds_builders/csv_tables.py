@@ -9,6 +9,12 @@ from tfds_builders.errors import DataError
 
 #: Characters of the longest line that is read: a small .gz may unpack to one line that fills the memory.
 _LONGEST = 1 << 24
+#: What other programs put between values instead of commas.
+_OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+
+
+class SeparatorError(DataError):
+  """The values of a table are not separated by commas."""
 
 
 class CsvTable:
@@ -27,11 +33,16 @@ class CsvTable:
       file: its bytes: UTF-8, with or without a byte order mark.
 
     Raises:
+      SeparatorError: its only name holds what separates the values of other tables.
       DataError: no CSV file.
     """
     self.label = label
     self._reader = csv.reader(_lines(io.TextIOWrapper(file, "utf-8-sig", newline="")))
     self.header = [name.strip() for name in self._next() or []]
+    for separator, shown in _OTHER_SEPARATORS.items():
+      if len(self.header) == 1 and separator in self.header[0]:
+        raise SeparatorError(f"{label}, row 1: the values are separated by {shown}; commas were expected. Save the "
+                             "table again, with commas between its values.")
 
   def where(self, names: Iterable[str]) -> dict[str, int]:
     """The names that the header has -> their columns: by name, so that another order is not misread.

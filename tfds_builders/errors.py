@@ -1,6 +1,7 @@
 """The one exception for data that cannot be used as they are, and how a command ends with it."""
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 class DataError(ValueError):
@@ -12,6 +13,13 @@ class DataError(ValueError):
 
 class MissingDataError(DataError):
   """Source files that are not there at all: where a caller has another way to get data, it may take it."""
+
+
+def lacking(folder: Path, files: Sequence[str], how_to_get: str) -> MissingDataError:
+  """The error that a folder lacks files: which, what is there instead, and the lines that say how to get them."""
+  found = sorted(path.name for path in folder.iterdir())[:8] if folder.is_dir() else []
+  return MissingDataError(f"{folder} lacks {' and '.join(files)} (found there: {', '.join(found) or 'nothing'}).\n"
+                          f"{how_to_get}")
 
 
 def exit_status(work: Callable[[], object], nothing: str) -> int:

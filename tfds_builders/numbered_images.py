@@ -12,8 +12,6 @@ from tfds_builders.errors import DataError
 from tfds_builders.images import ImageError, check_jpeg
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
-#: Bytes of a file that is read whole; a zip can claim that a few of its own become many.
-_LARGEST = 256 << 20
 
 
 class Images:
@@ -44,8 +42,6 @@ class Images:
 
   def read(self, member: Member) -> bytes:
     """The bytes of a member; raises archives.ReadError."""
-    if member.size > _LARGEST:
-      raise ReadError(f"has {member.size >> 20} MiB, which is too large for a galaxy's image")
     return self._archive.read(member)
 
 

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import tfds_builders
+from tfds_builders import beam
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.locks import alone
 
@@ -71,8 +72,7 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   if file_format == "tfrecord" and importlib.util.find_spec("tensorflow") is None:
     raise DataError("file_format='tfrecord' needs TensorFlow: pip install 'galaxy_jax[tf]'. The default, array_record, "
                     "does not.")
-  if beam_options is not None and importlib.util.find_spec("apache_beam") is None:
-    raise DataError("beam_options need Apache Beam: pip install 'galaxy_jax[scale]'.")
+  beam_options = None if beam_options is None else beam.options(beam_options)
   name = tfds_builders.full_name(name)
   make, root = _locate(name, data_dir)
   builder = _found(make, root)
@@ -88,6 +88,8 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
     try:
       source = builder.open_source(manual_dir)
     except MissingDataError:
+      if builder.can_fetch():
+        _check_writable(builder.data_path)
       if not builder.fetch(manual_dir, progress=progress):
         raise
       source = builder.open_source(manual_dir)
@@ -165,6 +167,7 @@ def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress
   """Checks the source, builds, and returns a fresh builder on the result; `make` gives a builder on the place."""
   started = time.monotonic()
   builder = make()
+  _check_writable(builder.data_path)
   contents = builder.validate(source, skip_bad=skip_bad, progress=progress)
   path = builder.data_path
   with _alone(path):
@@ -182,6 +185,22 @@ def _build(make, source, fingerprint, file_format, skip_bad, overwrite, progress
   return finished
 
 
+def _check_writable(path):
+  """Refuses a place where no build can be put, before the work of making one; leaves nothing there."""
+  folder = Path(os.fspath(path))
+  if "://" in os.fspath(path):  # a store of objects, which only writing can tell
+    return
+  try:
+    with tempfile.TemporaryFile(dir=next(parent for parent in folder.absolute().parents if parent.exists())):
+      pass
+  except OSError as error:
+    raise _unwritable(folder.parent, error) from None
+
+
+def _unwritable(folder, error):
+  return DataError(f"{folder} cannot be written ({error.strerror or error}). Name another data_dir (--data_dir=…).")
+
+
 @contextlib.contextmanager
 def _alone(path):
   """Keeps other processes out of the place of a build; what killed ones left there is put right."""
@@ -190,8 +209,7 @@ def _alone(path):
     place = Path(os.fspath(path.parent))
     lock = alone(place / f".{path.name}.lock", str(path), _log) if place.is_dir() else contextlib.nullcontext(False)
   except OSError as error:
-    raise DataError(f"{path.parent} cannot be written ({error.strerror or error}). Name another data_dir "
-                    "(--data_dir=…).") from None
+    raise _unwritable(path.parent, error) from None
   with lock as held:
     if held:
       for left_behind in place.glob(f"{path.name}.replaced_*"):
@@ -206,7 +224,6 @@ def _alone(path):
 def _write(make, contents, file_format, progress, beam_options):
   """Has TFDS write the contents; a build that is there is replaced when the new one is whole."""
   import tensorflow_datasets as tfds
-  beam = {} if beam_options is None else _beam(beam_options)
   path = make().data_path
   replaced = path.with_name(f"{path.name}.replaced_{os.getpid()}")
   if path.exists():
@@ -216,35 +233,19 @@ def _write(make, contents, file_format, progress, beam_options):
   _log.info("Building %s in %s.", builder.info.full_name, path)
   # TFDS makes a download folder even for a data set that downloads nothing.
   with tempfile.TemporaryDirectory() as downloads:
+    config = tfds.download.DownloadConfig(manual_dir=downloads, **(beam_options or {}))
     try:
-      builder.download_and_prepare(download_dir=downloads, file_format=file_format,
-                                   download_config=tfds.download.DownloadConfig(manual_dir=downloads, **beam))
+      with contextlib.nullcontext() if beam_options is None else beam.one_error():
+        builder.download_and_prepare(download_dir=downloads, file_format=file_format, download_config=config)
     except BaseException as error:
       # Where the file system has no locks, another process may have put a build there meanwhile.
-      if isinstance(error, OSError) and _is_built(make()):
+      if any(isinstance(each, OSError) for each in (error, error.__cause__)) and _is_built(make()):
         return
       if replaced.exists():
         replaced.rename(path)
-      if beam_options is not None and isinstance(error, Exception):  # a worker's, wrapped by the runner
-        reason = [line for line in str(error).splitlines() if line.strip()]
-        raise DataError(f"Apache Beam could not write the shards: {reason[-1] if reason else type(error).__name__} "
-                        "Every worker must find the source files and data_dir under the same path.") from error
       raise
   if replaced.exists():
     replaced.rmtree()
-
-
-def _beam(beam_options: str) -> dict:
-  """Options of Apache Beam, as TFDS's download_config takes them; raises DataError."""
-  from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-  try:
-    options = PipelineOptions([f"--{option.strip()}" for option in beam_options.split(",") if option.strip()])
-    runner = options.view_as(StandardOptions).runner
-  except SystemExit:  # as argparse ends a program
-    raise DataError(f"Apache Beam does not take the options {beam_options!r}. Expected NAME=VALUE,…, such as "
-                    "runner=DirectRunner.") from None
-  # Without a runner TFDS would not use Beam at all.
-  return {"beam_options": options, "beam_runner": runner or "DirectRunner"}
 
 
 def _is_built(builder) -> bool:

@@ -1,6 +1,8 @@
 """A sheet of a data set's images with their labels, to see at a glance whether it is what it should be."""
 import collections
 import os
+import tempfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,30 @@ from tfds_builders.images import decode
 
 _COLUMNS, _ROWS, _SIDE, _LINE = 6, 4, 160, 12
 #: So many lines of text below an image, so many characters wide.
-_LINES, _CHARACTERS = 3, 26
+_LINES, _CHARACTERS = 4, 26
+
+
+def check_path(path) -> None:
+  """Refuses a place where no sheet can be written.
+
+  Raises:
+    DataError: the path does not end in .png, or its folder is not there or cannot be written.
+  """
+  path = Path(path)
+  if path.suffix.lower() != ".png":
+    raise DataError(f"The preview is {path}; a file that ends in .png was expected.")
+  try:
+    with tempfile.TemporaryFile(dir=path.absolute().parent):
+      pass
+  except OSError as error:
+    raise _unwritable(path, error) from None
+  if path.is_dir():
+    raise DataError(f"The preview {path} is a folder; name a file in it.")
+
+
+def _unwritable(path, error):
+  return DataError(f"The preview {path} cannot be written ({error.strerror or error}). Name a file in a folder that is "
+                   "there.")
 
 
 def write_preview(builder, path, *, split: str | None = None) -> None:
@@ -19,13 +44,14 @@ def write_preview(builder, path, *, split: str | None = None) -> None:
 
   Args:
     builder: a finished data set in ArrayRecord files.
-    path: of the PNG file.
+    path: of the PNG file; `check_path` says beforehand whether it can be.
     split: of the data set; None: its first.
 
   Raises:
     DataError: the data set is in another format, or the sheet cannot be written.
   """
   import tensorflow_datasets as tfds
+  check_path(path)
   if builder.info.file_format.value != "array_record":
     raise DataError(f"{builder.data_path} is in {builder.info.file_format.value} files; a preview is made of "
                     "array_record ones only.")
@@ -45,8 +71,9 @@ def write_preview(builder, path, *, split: str | None = None) -> None:
     image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
     sheet.paste(image, (x, y))
     _outline(draw, record, x, y, scale)
-    for line, text in enumerate(_describe(builder.info.features, record)[:_LINES]):
-      draw.text((x, y + _SIDE + 2 + line * _LINE), text[:_CHARACTERS], fill="black")
+    lines = [part for text in _describe(builder.info.features, record) for part in textwrap.wrap(text, _CHARACTERS)]
+    for line, text in enumerate(lines[:_LINES]):
+      draw.text((x, y + _SIDE + 2 + line * _LINE), text, fill="black")
   path = Path(path)
   part = path.with_name(f".{path.name}.{os.getpid()}")
   try:
@@ -54,7 +81,7 @@ def write_preview(builder, path, *, split: str | None = None) -> None:
     part.replace(path)
   except OSError as error:
     part.unlink(missing_ok=True)
-    raise DataError(f"The preview {path} cannot be written ({error.strerror or error}).") from None
+    raise _unwritable(path, error) from None
 
 
 def _outline(draw, record, x, y, scale):

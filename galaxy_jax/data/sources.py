@@ -48,12 +48,15 @@ def split_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
   stored = {name: tfds.decode.SkipDecoding() for name, feature in builder.info.features.items()
             if isinstance(feature, tfds.features.Image)}
   try:
+    if splits[split].num_examples < 1:
+      raise ValueError("it holds none")
     source = builder.as_data_source(split=split, decoders=stored)
-    len(source)  # A slice that ends before it begins is only noticed here.
-  except ValueError as error:
+    len(source)  # A slice that ends before it begins, in a sum of some, is only noticed here.
+  except (ValueError, NotImplementedError) as error:
     known = ", ".join(f"{name} ({info.num_examples} records)" for name, info in splits.items())
-    raise ValueError(f"{name} has no records for the split {split!r}: {error}. Expected a split, or a part or a sum of "
-                     f'them, such as "train[:90%]" or "train[100:]+validation"; there are {known}.') from error
+    reason = str(error).splitlines()[-1].rstrip(".")
+    raise ValueError(f"{name} has no records for the split {split!r}: {reason}. Expected a split, or a part or a sum "
+                     f'of them, such as "train[:90%]" or "train[100:]+validation"; there are {known}.') from error
   named = next((name for name in _IDS if name in builder.info.features), None)
   return source if named in ("galaxy_id", None) else _WithId(source, named)
 

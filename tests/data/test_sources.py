@@ -55,6 +55,17 @@ def test_bad_splits_name_what_there_is(builder, split):
     sources.split_source(builder, split)
 
 
+@pytest.mark.parametrize("split, reason", [
+    ("trian", r"Unknown split 'trian'\. Should be one of \['train', 'validation'\]\. Expected"),
+    ("train[:0]", "it holds none\\. Expected"), ("train[5:2]", "it holds none\\. Expected"),
+    ("train[::2]", r"Unrecognized split format: 'train\[::2\]'\. See format at https\S*/splits\. Expected"),
+    ("all[:0]", "'all' does not support slice")])
+def test_bad_splits_say_in_one_line_why(builder, split, reason):
+  with pytest.raises(ValueError, match=reason) as error:
+    sources.split_source(builder, split)
+  assert ".." not in str(error.value) and "\n" not in str(error.value)
+
+
 def test_unprepared_datasets_and_other_formats_name_the_command(tmp_path):
   with pytest.raises(ValueError, match=r"is not prepared.*python -m tfds_builders tiny_galaxies"):
     sources.split_source(TinyGalaxies(data_dir=tmp_path, file_format="array_record"), "train")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from tfds_builders import numbered_images
+from tfds_builders import archives
 from tfds_builders.class_lists import EIGHT_CLASSES
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.galaxy_zoo_2.galaxy_zoo_2_dataset_builder import Builder
@@ -272,6 +272,40 @@ def test_a_file_name_that_is_no_text_can_be_skipped_and_listed(manual, tmp_path)
 
 
 def test_an_image_too_large_is_not_unpacked(manual, tmp_path, monkeypatch):
-  monkeypatch.setattr(numbered_images, "_LARGEST", 10)
-  with pytest.raises(DataError, match=r"\.jpg has 0 MiB, which is too large"):
+  monkeypatch.setattr(archives, "LARGEST_READ", 10)
+  with pytest.raises(DataError, match=r"\.jpg has \d+ bytes, more than the 10 that any such file may have"):
     build(manual, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gz2_hart16.csv", "gz2_hart16.csv.gz"])
+def test_a_table_in_the_single_zip_is_read_as_a_stream(manual, tmp_path, monkeypatch, name):
+  """As large as the votes' real table it would fill the memory; damaged in its middle it is one clear error."""
+  expected = {split: [record["objid"] for record in found]
+              for split, found in records(build(manual, tmp_path / "plain")).items()}
+  votes = (manual / "gz2_hart16.csv.gz").read_bytes()
+  (manual / "gz2_hart16.csv.gz").unlink()
+  bundle, read = manual / "galaxy-zoo-2-images.zip", archives.Zip.read
+
+  def pack(method, spoil=lambda data: data):
+    with zipfile.ZipFile(bundle, "w", method) as packed:
+      packed.writestr(name, votes if name.endswith(".gz") else gzip.decompress(votes))
+    data = bytearray(bundle.read_bytes())
+    spoil(data)
+    bundle.write_bytes(data)
+
+  def spoil(data):
+    data[len(data) // 3] ^= 255
+
+  pack(zipfile.ZIP_DEFLATED)
+  monkeypatch.setattr(archives.Zip, "read", lambda zip_, member: pytest.fail(f"{member.name} is read whole")
+                      if member.name == name else read(zip_, member))
+  built = build(manual, tmp_path / "streamed")
+  assert {split: [record["objid"] for record in found] for split, found in records(built).items()} == expected
+  for number, method in enumerate((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)):
+    pack(method, spoil)
+    with pytest.raises(DataError, match=rf"^galaxy-zoo-2-images.zip/{name}.*Get it again"):
+      build(manual, tmp_path / f"spoiled{number}")
+  pack(zipfile.ZIP_DEFLATED)
+  monkeypatch.setattr(archives, "LARGEST_STREAM", 10)
+  with pytest.raises(DataError, match=rf"{name} has \d+ bytes, more than the 10 that any such file may have"):
+    build(manual, tmp_path / "large")

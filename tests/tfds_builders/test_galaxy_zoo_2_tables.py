@@ -59,6 +59,15 @@ NASTY = st.one_of(st.sampled_from(["", " ", "nan", "NaN", "inf", "-inf", "1e999"
                   st.text(max_size=8), st.integers().map(str), st.floats().map(str))
 
 
+@pytest.mark.parametrize("separator, shown", [(";", "';'"), ("\t", "tabs"), ("|", r"'\|'")])
+@pytest.mark.parametrize("parser", PARSERS)
+def test_other_separators_are_named(parser, separator, shown):
+  read, header, row = PARSERS[parser]
+  data = "\n".join(separator.join(values) for values in (header, row)).encode()
+  with pytest.raises(DataError, match=rf"^a\.csv, row 1: the values are separated by {shown}; commas were expected\."):
+    read(opened(data), Faults(True))
+
+
 def cells(header):
   """Tables that have the header and rows of nasty values, sometimes too short or too long."""
   return st.lists(st.one_of(st.lists(NASTY, min_size=len(header), max_size=len(header)),

@@ -233,6 +233,16 @@ def test_what_is_there_twice(files, tmp_path):
   (folder / "val" / BAD).write_bytes(files.images[BAD])
   with pytest.raises(DataError, match=f"'{BAD}' of a galaxy that {BAD} in train/via_region_data.json has too"):
     check(folder)
+  again = f"Dr7_{IDS[0]}_again.jpg"
+  files.train[again] = entry(again, region(4, 4, "E"))
+  (folder / "train" / "via_region_data.json").write_text(json.dumps(files.train))
+  (folder / "train" / again).write_bytes(jpeg(9))
+  builder, splits = read(folder, tmp_path, skip_bad=True)
+  assert [[int(r["objid"]) for r in found] for found in splits.values()] == [IDS[:3], IDS[3:4]]
+  left_out = list(csv.DictReader((builder.data_path / LEFT_OUT_FILE).read_text().splitlines()))
+  assert [(row["file"], row["item"], row["reason"]) for row in left_out] == [
+      (f"{split}/via_region_data.json", name, f"has an image '{name}' of a galaxy that {first} in "
+       "train/via_region_data.json has too") for split, name, first in (("train", again, NAMES[0]), ("val", BAD, BAD))]
 
 
 def test_images_without_regions_are_left_out_and_listed_without_an_error(files, tmp_path, caplog):

@@ -289,3 +289,16 @@ def test_readers_get_three_channels_of_any_png(mode, tmp_path):
   found = {int(record["galaxy_id"]): record["image"] for split in builder.info.splits
            for record in builder.as_data_source(split)}
   np.testing.assert_array_equal(found[100], np.asarray(picture.convert("RGB")))
+
+
+def test_a_table_with_other_separators_is_named_where_it_may_be_the_one(tmp_path):
+  folder = survey(tmp_path / "survey")
+  table = (folder / "catalogue.csv").read_text()
+  (folder / "catalogue.csv").write_text(table.replace(",", ";"))
+  with pytest.raises(DataError, match=r"^catalogue\.csv, row 1: the values are separated by ';'; commas were expected"):
+    build(folder)
+  (folder / "survey.csv").write_text(table)  # which names the images: the other table is none of ours
+  assert len(by_id(build(folder))) == 20
+  (folder / "own_images.toml").write_text('[image]\nfile = "{path}"\n')
+  with pytest.raises(DataError, match="separated by ';'"):
+    build(folder, tmp_path / "other")

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -275,22 +276,6 @@ def test_the_real_sample(tmp_path):
   np.testing.assert_allclose(first[0]["vote_fractions"][:5], [0.605, 0.395, 0, 0.342465, 0.052535], rtol=1e-6)
 
 
-@pytest.mark.parametrize("layout", ["folders", "one zip, deflated"])
-def test_apache_beam_writes_the_same_records(challenge, layout, tmp_path, monkeypatch):
-  pytest.importorskip("apache_beam", reason="needs Apache Beam: pip install 'galaxy_jax[scale]'")
-  manual_dir = challenge.pack(tmp_path / "manual", layout)
-  monkeypatch.setattr("tfds_builders.builder._SHARD_BYTES", 3000)
-  plain, beam = build(manual_dir, tmp_path / "plain"), build(manual_dir, tmp_path / "beam",
-                                                             beam_options="runner=DirectRunner")
-  assert beam.info.splits["train"].shard_lengths == plain.info.splits["train"].shard_lengths
-  files = [path for path in files_below(Path(plain.data_path)) if "array_record" in path.name]
-  assert len(files) > 4
-  for path in files:
-    assert (beam.data_path / path).read_bytes() == (plain.data_path / path).read_bytes()
-  with pytest.raises(DataError, match="does not take the options"):
-    build(manual_dir, tmp_path / "other", beam_options="streaming=maybe=")
-
-
 def test_a_build_whose_replacement_was_killed_is_there_without_its_source(challenge, tmp_path):
   built = build(challenge.pack(tmp_path / "manual"), tmp_path / "data")
   path = Path(built.data_path)
@@ -316,6 +301,41 @@ def test_shards_of_every_builder_give_the_same_in_another_process(name, tmp_path
     for records in contents.splits.values():
       shard = _Shard(contents.examples, records)
       assert repr(examples(pickle.loads(pickle.dumps(shard)))) == repr(examples(shard))  # NaN is not itself.
+
+
+def test_apache_beam_that_is_not_installed_is_named(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "apache_beam", None)
+  with pytest.raises(DataError, match=r"pip install 'galaxy_jax\[scale\]'"):
+    build(tmp_path, tmp_path / "data", beam_options="runner=DirectRunner")
+
+
+@pytest.mark.parametrize("place, reason", [
+    ("sheet.jpg", r"sheet\.jpg; a file that ends in \.png"), ("sheet", r"\.png was expected"),
+    ("absent/sheet.png", r"cannot be written \(No such file or directory\)"), ("folder.png", "is a folder"),
+    ("file/sheet.png", r"cannot be written \(Not a directory\)")])
+def test_a_preview_that_cannot_be_written_is_refused_before_the_build(challenge, tmp_path, capsys, place, reason):
+  manual_dir = challenge.pack(tmp_path / "manual")
+  (tmp_path / "folder.png").mkdir()
+  (tmp_path / "file").touch()
+  before = files_below(tmp_path)
+  assert main([NAME, f"--manual_dir={manual_dir}", f"--data_dir={tmp_path / 'data'}",
+               f"--preview={tmp_path / place}"]) == 1
+  error, = capsys.readouterr().err.splitlines()
+  assert error.startswith("error: The preview") and re.search(reason, error)
+  assert files_below(tmp_path) == before
+
+
+def test_a_data_dir_that_cannot_be_written_is_found_before_the_work(challenge, tmp_path, monkeypatch):
+  monkeypatch.setattr(Builder, "validate", lambda *_, **__: pytest.fail("validated"))
+  manual_dir = challenge.pack(tmp_path / "manual")
+  (tmp_path / "file").touch()
+  for data_dir in ("/proc/nowhere", tmp_path / "file", tmp_path / "file" / "below"):
+    with pytest.raises(DataError, match=rf"^{data_dir}.* cannot be written .*--data_dir="):
+      build(manual_dir, data_dir)
+  monkeypatch.setattr(kaggle_download, "has_credentials", lambda: True)
+  monkeypatch.setattr(kaggle_download, "download", lambda *_, **__: pytest.fail("downloaded"))
+  with pytest.raises(DataError, match=r"^/proc/nowhere.* cannot be written"):
+    build(None, "/proc/nowhere")
 
 
 def test_command_line(challenge, tmp_path, capsys, caplog):

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from tfds_builders.archives import Folder, KeptOpen, Member, ReadError, Zip
 from tfds_builders.csv_tables import CsvTable
-from tfds_builders.errors import DataError, MissingDataError
+from tfds_builders.errors import DataError, MissingDataError, lacking
 from tfds_builders.numbered_images import Images
 
 IMAGES = "images_gz2"
@@ -60,9 +60,7 @@ class GZ2Files(KeptOpen):
       if self._where_images is None:
         missing.insert(0, f"{IMAGES}.zip")
       if missing:
-        found = sorted(path.name for path in self.manual_dir.iterdir())[:8] if self.manual_dir.is_dir() else []
-        raise MissingDataError(f"{self.manual_dir} lacks {' and '.join(missing)} (found there: "
-                               f"{', '.join(found) or 'nothing'}).\n{how_to_get(self.manual_dir)}")
+        raise lacking(self.manual_dir, missing, how_to_get(self.manual_dir))
     except BaseException:
       self.close()
       raise
@@ -132,12 +130,12 @@ class GZ2Files(KeptOpen):
   def _bytes(self, name: str) -> Iterator[BinaryIO]:
     where = self._tables[name]
     try:
-      with where.open("rb") if isinstance(where, Path) else io.BytesIO(self._bundle.read(where)) as file:
+      with where.open("rb") if isinstance(where, Path) else self._bundle.stream(where) as file:
         yield file
     except ReadError as error:
       raise DataError(f"{self._label(name)} {error}. Download {_BUNDLE}.zip again.") from None
     except OSError as error:
-      raise DataError(f"{self._label(name)} cannot be read ({error.strerror or error}).") from None
+      raise DataError(f"{self._label(name)} cannot be read ({error.strerror or error}). Get it again.") from None
 
 
 def how_to_get(manual_dir) -> str:

@@ -7,16 +7,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from tfds_builders.archives import Member
 from tfds_builders.class_lists import EIGHT_CLASSES
 from tfds_builders.contents import Contents, Fault, Faults
 from tfds_builders.csv_tables import CsvTable, whole_number
-from tfds_builders.errors import DataError
+from tfds_builders.galaxy_zoo_2.arranging import arranged
 from tfds_builders.galaxy_zoo_2.gz2_files import EIGHT_CLASS_TABLES, MAPPING, GZ2Files
 from tfds_builders.galaxy_zoo_2.mapping import read_mapping
-from tfds_builders.numbered_images import Images, by_number, stored, with_good_image
+from tfds_builders.numbered_images import Images, by_number, stored
 
 _COLUMNS = ("galaxyID", "label1")
 
@@ -73,22 +71,10 @@ def validate(files: GZ2Files, *, skip_bad: bool, progress: bool) -> Contents:
   if unmatched or unlabelled:
     _log.warning("Tables of eight classes: galaxies without an image, left out: %d; images without a row there: %d.",
                  len(unmatched), len(unlabelled))
-  left_out = unmatched + unlabelled
-
   records = [Record(asset_id, objids.get(asset_id, -1), label.label, images, by_asset[asset_id])
              for asset_id, label in sorted(labels.items()) if asset_id in by_asset]
-  with tqdm(desc="Checking images", total=len(records), unit=" images", disable=None if progress else True) as bar:
-    records = with_good_image(records, faults, bar)
-  left_out = [*faults.found, *left_out]
-  if not records:
-    raise DataError(f"{files.manual_dir} has no galaxy with both an image and a class. "
-                    + (f"For one, {left_out[0]}." if left_out else "Download the files again."))
-  splits = {split: [] for split in EIGHT_CLASS_TABLES}
-  for record in records:
-    splits[labels[record.asset_id].split].append(record)
-  size = sum(record.member.size for record in records) // len(records)
-  return Contents(files.fingerprint(), {split: found for split, found in splits.items() if found}, examples, left_out,
-                  size)
+  return arranged(files, records, examples, split_of=lambda record: labels[record.asset_id].split, what="a class",
+                  faults=faults, unmatched=unmatched + unlabelled, progress=progress)
 
 
 def read_labels(table: CsvTable, split: str, labels: dict[int, Label], faulty: set[int], faults: Faults) -> None:

@@ -4,17 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tfds_builders.archives import Member
 from tfds_builders.contents import Contents, Fault, Faults
-from tfds_builders.errors import DataError
+from tfds_builders.galaxy_zoo_2.arranging import arranged
 from tfds_builders.galaxy_zoo_2.gz2_files import MAPPING, VOTES, GZ2Files
 from tfds_builders.galaxy_zoo_2.hart16 import Galaxy, read_votes, split_of
 from tfds_builders.galaxy_zoo_2.mapping import Mapping, read_mapping
-from tfds_builders.numbered_images import Images, by_number, stored, with_good_image
-
-SPLITS = ("train", "validation", "test")
+from tfds_builders.numbered_images import Images, by_number, stored
 
 _log = logging.getLogger("tfds_builders")
 
@@ -51,18 +48,8 @@ def validate(files: GZ2Files, *, skip_bad: bool, progress: bool) -> Contents:
   images = files.images()
   by_asset, twice = by_number(images, faults)
   records, unmatched = _join(galaxies, mapping, images, by_asset, mapping.faulty | faulty | twice, table.label, faults)
-  with tqdm(desc="Checking images", total=len(records), unit=" images", disable=None if progress else True) as bar:
-    records = with_good_image(records, faults, bar)
-  if not records:
-    first = [*faults.found, *unmatched][:1]
-    raise DataError(f"{files.manual_dir} has no galaxy with both an image and votes. "
-                    + (f"For one, {first[0]}." if first else "Download the files again."))
-  splits = {split: [] for split in SPLITS}
-  for record in records:
-    splits[split_of(record.objid)].append(record)
-  size = sum(record.member.size for record in records) // len(records)
-  return Contents(files.fingerprint(), {split: found for split, found in splits.items() if found}, examples,
-                  [*faults.found, *unmatched], size)
+  return arranged(files, records, examples, split_of=lambda record: split_of(record.objid), what="votes", faults=faults,
+                  unmatched=unmatched, progress=progress)
 
 
 def _join(galaxies: dict[int, Galaxy], mapping: Mapping, images: Images, by_asset: dict[int, Member], faulty: set[int],

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tfds_builders.archives import Folder, KeptOpen, Member, ReadError, Zip
-from tfds_builders.errors import DataError, MissingDataError
+from tfds_builders.errors import DataError, MissingDataError, lacking
 from tfds_builders.numbered_images import Images
 
 COMPETITION = "galaxy-zoo-the-galaxy-challenge"
@@ -66,11 +66,9 @@ class KaggleFiles(KeptOpen):
         self._bundle = self._keep(Zip(bundle, bundle.name))
       # Each part is (kind, where): a path outside, or a member of the bundle.
       self._parts = {part: self._find(part) for part in (TRAINING_IMAGES, SOLUTIONS, TEST_IMAGES)}
-      missing = [part for part in (TRAINING_IMAGES, SOLUTIONS) if self._parts[part] is None]
+      missing = [f"{part}.zip" for part in (TRAINING_IMAGES, SOLUTIONS) if self._parts[part] is None]
       if missing:
-        found = sorted(path.name for path in self.manual_dir.iterdir())[:8] if self.manual_dir.is_dir() else []
-        raise MissingDataError(f"{self.manual_dir} lacks {' and '.join(f'{part}.zip' for part in missing)} (found "
-                               f"there: {', '.join(found) or 'nothing'}).\n{how_to_get(self.manual_dir)}")
+        raise lacking(self.manual_dir, missing, how_to_get(self.manual_dir))
     except BaseException:
       self.close()
       raise

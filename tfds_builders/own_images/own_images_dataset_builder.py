@@ -18,6 +18,9 @@ class Builder(PreparedBuilder):
   BUILDER_CONFIGS = [tfds.core.BuilderConfig(
       name="survey", description="Your own images and table, as a file own_images.toml describes them.")]
 
+  #: `info` with the source's features.
+  _known = None
+
   def open_source(self, manual_dir) -> Survey:
     """The survey in a folder, or that of a settings file; raises DataError."""
     return Survey(manual_dir)
@@ -27,6 +30,11 @@ class Builder(PreparedBuilder):
     contents, names, made = validate(source, skip_bad=skip_bad, progress=progress)
     return contents._replace(features=_features(contents, source.settings, names, made))
 
+  @property
+  def info(self) -> tfds.core.DatasetInfo:
+    """What is known of the data set. TFDS makes it with the builder; here the source, read later, says the features."""
+    return self._known or super().info
+
   def _info(self) -> tfds.core.DatasetInfo:
     # Of a finished data set TFDS reads the features from its folder.
     features = None if self.contents is None else tfds.features.FeaturesDict(self.contents.features)
@@ -35,8 +43,9 @@ class Builder(PreparedBuilder):
   def _download_and_prepare(self, dl_manager, download_config=None):
     if self.contents is None:
       self.contents = self.validate(self.open_source(dl_manager.manual_dir), skip_bad=False, progress=self.progress)
-    # TFDS makes `info` with the builder, before it knows the source.
-    self.info._features = self._info().features
+    known = self._info()
+    known.set_file_format(self.info.file_format)
+    self._known = known
     super()._download_and_prepare(dl_manager, download_config)
 
 

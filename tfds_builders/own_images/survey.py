@@ -5,6 +5,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from tfds_builders.csv_tables import SeparatorError
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.gz2_tree import COLUMNS
 from tfds_builders.images import ImageError
@@ -144,9 +145,16 @@ class Survey:
                      if entry.name.lower().endswith(_OBVIOUS_SUFFIXES) and not entry.name.startswith("."))
     except OSError as error:
       raise DataError(f"{self.folder} cannot be read ({error.strerror}).") from None
-    tables = [self._open(settings, name, None, "table") for name in names]
+    tables, otherwise_separated = [], []
+    for name in names:
+      try:
+        tables.append(self._open(settings, name, None, "table"))
+      except SeparatorError as error:
+        otherwise_separated.append(error)
     if not settings.image.file:
       tables = [table for table in tables if _like(IMAGE_COLUMNS, table.names)]
+    if otherwise_separated and (settings.image.file or not tables):
+      raise otherwise_separated[0]
     if len(tables) == 1:
       return tables[0]
     if not tables:
