@@ -14,11 +14,13 @@ EXTRAS = {
     "tf": ["tensorflow"],
     "bench": ["scikit-learn", "scipy"],
     "galaxy10": ["h5py"],
+    "pretrained": ["huggingface_hub", "safetensors"],
     "scale": ["apache-beam"],
     "survey": ["astropy", "scipy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
     "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter",
-             "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "setuptools", "wheel"],
+             "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "huggingface_hub",
+             "safetensors", "setuptools", "wheel"],
 }
 
 setup(

@@ -14,7 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.seed = 0  # decides the first parameters, the order of the data and every augmentation
   c.task = "votes"  # the problem: a name in galaxy_jax.tasks.TASKS
   c.parallel = "jit"  # jit over a mesh of all devices, or pmap
-  c.init_from = ""  # workdir of another run, whose evaluated parameters this one starts from; empty: random ones
+  # Workdir of another run, whose evaluated parameters this one starts from; empty: random ones, or model.pretrained.
+  c.init_from = ""
 
   c.data = data = ml_collections.ConfigDict()
   data.builder = "galaxy_zoo_challenge"  # a name in tfds_builders.BUILDERS, with /config for one that has several
@@ -31,6 +32,10 @@ def get_config() -> ml_collections.ConfigDict:
   data.test = "test"  # split without labels to predict; empty: none
   data.crop = 0  # central source pixels to keep; 0: the whole image
   data.size = 212  # working pixels the crop is scaled to, once, before training
+  # The feature that is learnt as vote fractions: vote_fractions, as the challenge counts them; of galaxy_zoo_2 also
+  # debiased, whose fractions are of those who were asked and need not obey the tree.
+  data.target = "vote_fractions"
+  data.label = "label"  # of classes: the feature that holds a galaxy's class
   data.loader = "auto"  # resident: decoded split on the devices; stream: Grain; auto: resident where it fits
   data.workers = 0  # processes of the stream loader (0: threads), threads of the decoder (0: one per core)
 
@@ -44,6 +49,7 @@ def get_config() -> ml_collections.ConfigDict:
   augment.size = 128  # pixels the network sees
   augment.view = 0.75  # share of the working image's width that the network sees at zoom 1
   augment.rotation = 360.0  # degrees, the full range of angles
+  augment.rotation_step = 0.0  # degrees, the angles are multiples of it: 90 for turns that resample nothing; 0: any
   augment.flip = True  # mirror half of the images
   augment.zoom = 1.3  # magnification, log-uniform in [1/zoom, zoom]
   augment.stretch = 1.0  # ratio of the axes, log-uniform in [1/stretch, stretch]
@@ -55,15 +61,32 @@ def get_config() -> ml_collections.ConfigDict:
   augment.pca_noise = 0.0  # standard deviation along the first principal component of RGB (Dieleman et al. took 0.5)
   augment.noise = 0.0  # standard deviation of Gaussian noise, for each pixel and channel
   augment.greyscale = False  # one channel instead of three
+  # What becomes of the pixels last: none (they are in [0, 1]), per_image (each image's mean 0, deviation 1), or
+  # imagenet (as published weights expect them).
+  augment.normalise = "none"
 
   c.model = model = ml_collections.ConfigDict()
   model.name = "resnet18"  # a name in galaxy_jax.models.MODELS
   model.options = ml_collections.ConfigDict()  # the model's own attributes, see its docstring
-  model.output = "tree"  # of votes: tree (valid by construction), sigmoid, or dieleman (normalised)
+  # Of votes: tree (valid by construction), sigmoid, dieleman (normalised), clipped (each value by itself), or dirichlet
+  # (the means of predicted distributions).
+  model.output = "tree"
+  # Of classes, the last layer's first biases: zeros, or log_frequencies (those of the training split's classes).
+  model.head_bias = "zeros"
   model.dtype = "auto"  # of the computation: float32, bfloat16; auto: bfloat16 on GPU and TPU
+  # Published weights to start from: a .safetensors file in timm's names, or a name on the Hugging Face hub such as
+  # timm/resnet50.a1_in1k or mwalmsley/zoobot-encoder-convnext_nano, perhaps with @ and a revision; empty: none.
+  model.pretrained = ""
 
   c.loss = loss = ml_collections.ConfigDict()
-  loss.name = "squared_error"  # of votes: squared_error, binary_cross_entropy, or tree_cross_entropy
+  # Of votes: squared_error, binary_cross_entropy, tree_cross_entropy, or dirichlet_multinomial (of the votes' numbers).
+  # Of classes: cross_entropy or focal.
+  loss.name = "squared_error"
+  loss.volunteers = 40.0  # dirichlet_multinomial: how many saw a galaxy, where the data set does not say
+
+  loss.label_smoothing = 0.0  # of classes: share of a label that is spread over all classes
+  loss.focal_gamma = 2.0  # focal: how much less a galaxy counts the surer it is right; 0: the cross-entropy
+  loss.class_weights = "none"  # of classes: none, or balanced (each class has the same part in the loss)
 
   c.optimizer = optimizer = ml_collections.ConfigDict()
   optimizer.name = "adamw"  # adamw or nesterov
@@ -76,6 +99,9 @@ def get_config() -> ml_collections.ConfigDict:
   optimizer.momentum = 0.9  # Nesterov's momentum, Adam's first decay rate
   optimizer.b2 = 0.999  # Adam's second decay rate
   optimizer.clip = 1.0  # largest norm of the gradient; 0: no limit
+  optimizer.frozen = ()  # stages that stay as they are with their batch norms, ("stem", "stage1") for instance
+  optimizer.frozen_norms = False  # the running moments of all batch norms stay, those of trained stages too
+  optimizer.layer_decay = 1.0  # the rate times this for each stage further from the output
 
   c.train = train = ml_collections.ConfigDict()
   train.batch_size = 64  # over all devices
@@ -104,6 +130,8 @@ def get_config() -> ml_collections.ConfigDict:
   simulated.data.train = "train"
   simulated.data.eval = "validation"
   simulated.data.test = "test"
+  simulated.data.target = "vote_fractions"
+  simulated.data.label = "five_class"  # or ten_class, or kind
   simulated.train = ml_collections.ConfigDict()
   simulated.train.epochs = 20.0
 

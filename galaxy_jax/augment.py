@@ -28,11 +28,15 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)
 #: The first principal component of the challenge's RGB values in [0, 1], times its scale (benanne/kaggle-galaxies).
 PCA_COLOUR = (-0.0148366, -0.01253134, -0.01040762)
 
+#: Mean and standard deviation of ImageNet's red, green and blue in [0, 1], as torchvision and timm use them.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
 # What a row's key is folded with, so that the geometry and the colour of a row are independent.
 _GEOMETRY, _COLOUR = 0, 1
 
 
-def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip=False, stretch=1.0):
+def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip=False, stretch=1.0,
+                    rotation_step=0.0):
   """Draws one matrix a row.
 
   Args:
@@ -45,6 +49,8 @@ def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip
     flip: whether half of the rows are mirrored left to right.
     stretch: at least 1: the ratio by which one axis is stretched against the other is log-uniform in
       [1 / stretch, stretch]; areas stay the same. It changes how round a galaxy looks.
+    rotation_step: degrees: the angle is rounded down to a multiple of it, so that with 360 and 90 the four turns that
+      move no pixel from its grid are equally likely; 0: any angle.
 
   Returns:
     (B, 2, 3) float32, see the module's docstring.
@@ -52,21 +58,28 @@ def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip
   Raises:
     ValueError: a range that contains nothing.
   """
-  if crop <= 0 or size <= 0 or rotation < 0 or zoom < 1 or shift < 0 or stretch < 1:
-    raise ValueError("expected crop and size above 0, rotation and shift of at least 0, zoom and stretch of at least "
-                     f"1; got crop {crop}, size {size}, rotation {rotation}, zoom {zoom}, shift {shift}, "
-                     f"stretch {stretch}")
+  if crop <= 0 or size <= 0 or rotation < 0 or zoom < 1 or shift < 0 or stretch < 1 or rotation_step < 0:
+    raise ValueError("expected crop and size above 0, rotation, its step and shift of at least 0, zoom and stretch of "
+                     f"at least 1; got crop {crop}, size {size}, rotation {rotation}, rotation_step {rotation_step}, "
+                     f"zoom {zoom}, shift {shift}, stretch {stretch}")
 
   def draw(key):
     # Each number has its place in one draw: turning one augmentation off leaves the others as they were.
     return jax.random.uniform(jax.random.fold_in(key, _GEOMETRY), (6,), minval=-1.0)
 
   angle, log_zoom, log_stretch, mirror, shift_x, shift_y = jax.vmap(draw)(keys).T
-  angle = jnp.deg2rad(rotation / 2 * angle)
+  angle = rotation / 2 * angle
+  if rotation_step:
+    angle = rotation_step * jnp.floor(angle / rotation_step)
+  angle = jnp.deg2rad(angle)
   scale = crop / size * jnp.exp(-jnp.log(zoom) * log_zoom)
   along = jnp.exp(jnp.log(stretch) / 2 * log_stretch)
   mirrored = jnp.where(flip & (mirror < 0), -1.0, 1.0)
-  linear = _linear(jnp.cos(angle), jnp.sin(angle), scale * along * mirrored, scale / along)
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  if rotation_step:
+    # The cosine of 90° is -4e-8, which would move pixels off their grid.
+    cos, sin = jnp.round(cos, 6), jnp.round(sin, 6)
+  linear = _linear(cos, sin, scale * along * mirrored, scale / along)
   return jnp.concatenate([linear, crop * shift * jnp.stack([shift_x, shift_y], -1)[..., None]], axis=-1)
 
 
@@ -257,3 +270,24 @@ def greyscale(images):
   # Neither a matrix product, which TPUs round to bfloat16, nor a reduction over an axis of three, slow on CPU.
   red, green, blue = (images[..., channel:channel + 1] for channel in range(3))
   return GREY_WEIGHTS[0] * red + GREY_WEIGHTS[1] * green + GREY_WEIGHTS[2] * blue
+
+
+def _per_image(images):
+  """Zero mean and unit deviation over each image's pixels and channels; an empty image stays finite."""
+  axes = (-3, -2, -1)
+  # As tf.image.per_image_standardization: a flat image is not divided by nothing.
+  smallest = 1 / np.sqrt(np.prod([images.shape[axis] for axis in axes]))
+  return (images - jnp.mean(images, axes, keepdims=True)) / jnp.maximum(jnp.std(images, axes, keepdims=True), smallest)
+
+
+def _imagenet(images):
+  """Each channel less ImageNet's mean, by its deviation; of grey images, less the mean of the three channels'."""
+  mean, deviation = (np.asarray(values, np.float32) for values in IMAGENET)
+  if images.shape[-1] == 1:
+    mean, deviation = mean.mean(keepdims=True), deviation.mean(keepdims=True)
+  return (images - mean) / deviation
+
+
+#: What becomes of the pixels, (..., H, W, C) in [0, 1], before the network: nothing; each image by its own mean and
+#: deviation (Zhu et al. 2019); or as published weights that were trained on ImageNet expect them.
+NORMALISATIONS = {"none": lambda images: images, "per_image": _per_image, "imagenet": _imagenet}

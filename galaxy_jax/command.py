@@ -47,6 +47,8 @@ def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
   def parse(argv):
     _set_up_log()
     try:
+      if empty := [argument for argument in argv[1:] if re.fullmatch(r"--?(config|workdir)=", argument)]:
+        raise ValueError(f"{empty[0]} is empty. An example: {_example(main)}")
       return flags.FLAGS(prepare(argv))
     except AttributeError as error:  # what ml_collections raises for a key that the config does not have
       key, *meant = re.findall(r"['\"]+(\w+)\\*['\"]", str(error))[:2]
@@ -54,6 +56,9 @@ def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
       raise SystemExit(f"error: the config has no key {key!r}.{meant} configs/base.py has them all; a model's own "
                        "options must be in the experiment's file.") from error
     except (flags.Error, ValueError, OSError) as error:
+      if missing := re.findall(r"flag --(\w+)=None: ", str(error)):
+        given = " and ".join(f"--{name}=…" for name in missing)
+        raise SystemExit(f"error: {given} must be given, as in: {_example(main)} (--help lists the flags)") from error
       # A config file that fails is quoted with its whole stack trace; its last line says what is wrong.
       lines = [line.strip() for line in str(error).splitlines() if line.strip()]
       reason = lines[-1].partition("Error: ")[2] if any("Traceback" in line for line in lines) else " ".join(lines)
@@ -80,6 +85,12 @@ def run_command(main: Callable, prepare: Callable = lambda argv: argv) -> int:
       return 1
     return leaving.code or 0
   return 0
+
+
+def _example(main: Callable) -> str:
+  """The command that begins the documentation of the module which a program's `main` is in."""
+  lines = (sys.modules[main.__module__].__doc__ or "").splitlines()
+  return next((line.strip() for line in lines if line.startswith("  python -m ")), sys.argv[0])
 
 
 class _BesideBars(logging.Handler):

@@ -146,11 +146,29 @@ def dieleman_fractions(logits):
   return cumulative(from_questions(positive / (jnp.sum(positive, axis=-1, keepdims=True) + 1e-12)))
 
 
+def clipped_values(logits):
+  """What the challenge's winner began with: each answer by itself, its value cut to [0, 1]. Both (..., 37).
+
+  Normalised from the first step, `dieleman_fractions` sometimes got stuck, so the first 10,000 galaxies were learnt
+  without it (benanne/kaggle-galaxies).
+  """
+  return jnp.clip(_check(logits), 0.0, 1.0)
+
+
+def dirichlet_concentrations(logits):
+  """The map from a network's outputs to Dirichlet concentrations: α = 1 + 100 σ(z), elementwise.
+
+  Bounded below so that no predicted density has its mode on an edge, above so that certainty is finite
+  (Walmsley et al. 2022, MNRAS 509, 3966; Zoobot's output layer).
+  """
+  return 1.0 + 100.0 * jax.nn.sigmoid(logits)
+
+
 def dirichlet_fractions(concentrations):
   """The mean vote fractions under Dirichlet distributions: α / Σ α per question, times the parent.
 
   Args:
-    concentrations: (..., 37), positive (`losses.dirichlet_concentrations`).
+    concentrations: (..., 37), positive (`dirichlet_concentrations`).
 
   Returns:
     (..., 37) cumulative vote fractions.
@@ -164,6 +182,8 @@ OUTPUT_LAYERS = {
     "tree": tree_fractions,
     "sigmoid": sigmoid_fractions,
     "dieleman": dieleman_fractions,
+    "clipped": clipped_values,
+    "dirichlet": lambda logits: dirichlet_fractions(dirichlet_concentrations(logits)),
 }
 
 

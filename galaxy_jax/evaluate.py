@@ -15,11 +15,11 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from galaxy_jax import decision_tree, experiment, metrics, outputs
+from galaxy_jax import experiment, metrics, outputs, workdirs
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import run_command
-from galaxy_jax.data import order, sources
-from galaxy_jax.data.decode import Decoded
+from galaxy_jax.data import class_labels, order, sources
+from galaxy_jax.data.decode import Decoded, device_labels
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import Task
 from galaxy_jax.train_step import evaluated_variables, init_state
@@ -58,11 +58,12 @@ class Evaluator:
     """
     share = self._batch_size // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+    labels = device_labels(data.labels, self._task.labels)
     predicted, sums = [], []
     for number in range(-(-len(data.images) // self._batch_size)):
       rows, mask = order.evaluation_batch(number, batch_size=self._batch_size, n=len(data.images))
       batch = {"image": data.images[rows[mine]], "mask": mask[mine]}
-      batch |= {name: data.labels[name][rows[mine]] for name in self._task.labels}
+      batch |= {name: values[rows[mine]] for name, values in labels.items()}
       result = self._step(variables, self._parallel.split_rows(batch))
       outputs_of_batch, totals = self._parallel.fetch(result)
       predicted.append(outputs_of_batch)
@@ -93,13 +94,16 @@ def restore(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel
   """What a run predicts with.
 
   Args:
+    config: the run's, as evaluated.
+    workdir: the run's folder.
+    parallel: where to place the variables.
     checkpoint: 'latest', 'best' or a step.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
     ValueError: `checkpoint` is none of these.
   """
-  task = experiment.make_task(config, axis_name=None, all_views=False)
+  task = experiment.make_task(config, axis_name=None, all_views=False, classes=workdirs.read_classes(workdir))
   optimizer, _ = experiment.make_optimizer(config, steps=1)
   like = jax.eval_shape(lambda: init_state(task, optimizer, seed=0, ema=config.train.ema))
   folder = workdir / "checkpoints"
@@ -132,11 +136,14 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
       raise ValueError(f"The data set {builder.info.full_name} has no split {split!r}; it has "
                        f"{', '.join(builder.info.splits)}.")
   trained = restore(config, workdir, parallel, checkpoint)
-  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True)
+  classes = workdirs.read_classes(workdir)
+  if classes is not None:
+    class_labels.check_same(builder, config.data.label, classes)
+  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True, classes=classes)
   evaluator = Evaluator(task, parallel, batch_size=config.eval.batch_size)
   results = {}
   for split in splits:
-    data = _with_labels(experiment.open_split(config, builder, split), task.labels)
+    data = _with_labels(experiment.open_split(config, builder, split), task.absent)
     predicted, finished = evaluator.run(trained.variables, data)
     finished = {name: value for name, value in finished.items() if not np.isnan(value)}
     if task.score in finished:
@@ -149,9 +156,9 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
   return trained, results
 
 
-def _with_labels(data: Decoded, names) -> Decoded:
-  """The split, with missing vote fractions for galaxies of a data set that has none: they can be predicted."""
-  absent = {name: np.full((len(data.images), decision_tree.NUM_ANSWERS), np.nan, np.float32) for name in names
+def _with_labels(data: Decoded, absent: dict[str, np.ndarray]) -> Decoded:
+  """The split, with missing labels for galaxies of a data set that has none: they can be predicted."""
+  absent = {name: np.broadcast_to(value, (len(data.images), *np.shape(value))) for name, value in absent.items()
             if name not in data.labels}
   return data._replace(labels=data.labels | absent) if absent else data
 
@@ -168,21 +175,25 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
   trained, results = evaluate_splits(config, workdir, builder,
                                      [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
   evaluated = results[config.data.eval]
+  of_test = results[test].metrics if test else {}
+  finished = evaluated.metrics | {f"test/{name}": value for name, value in of_test.items() if "/" not in name}
   if jax.process_index() == 0:
+    explain = _explainer(config, workdir, trained, evaluated.data)
     source, count, origins = source_record(builder), views(config), galaxy_origins(config)
     notes = list(_NOTES[origins["trained_on"], origins["evaluated_on"]])
     if count > 1:
       notes.append(f"Final figures are means over {count} views of each galaxy; the learning curves see one.")
     outputs.write_all(
-        workdir, _vote_result(config.data.eval, evaluated), _vote_result(test, results[test]) if test else None,
-        name=config.name, metrics=evaluated.metrics | origins, facts=run_facts(config, trained, command),
+        workdir, _left_behind(config, workdir, config.data.eval, evaluated, explain),
+        _left_behind(config, workdir, test, results[test]) if test else None,
+        name=config.name, metrics=finished | origins, facts=run_facts(config, trained, command),
         data={"data set": builder.info.full_name, "folder": str(builder.data_dir),
               "trained on": _trained_on(config, builder, trained),
               "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies",
               "left out of the build": source.get("left_out", 0),
               "source fingerprint": source.get("fingerprint", "")[:16]},
         notes=notes)
-  return evaluated.metrics
+  return finished
 
 
 def galaxy_origins(config: ml_collections.ConfigDict) -> dict[str, str]:
@@ -218,7 +229,8 @@ def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str)
       "model": config.model.name, "variant": config.variant, "parameters": trained.parameters, "seed": config.seed,
       "steps": trained.step, "training time": f"{trained.seconds / 60:.1f} min",
       "test-time views": views(config),
-      **({"started from": config.init_from} if config.init_from else {}),
+      **({"started from": config.init_from or config.model.pretrained}
+         if config.init_from or config.model.pretrained else {}),
       **({"pre-training": f"{config.pretrain.train.steps:,} steps, in the folder pretraining"}
          if config.pretrain.train.steps else {}),
       "hardware": experiment.hardware(), "compiled with": config.parallel,
@@ -227,11 +239,34 @@ def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str)
   }
 
 
-def _vote_result(split, result):
+#: What a split's result is to `outputs`, by task: from the config, the run's classes, the labels, and its explainer.
+_RESULTS = {
+    "votes": lambda config, classes, labels, explain: (
+        outputs.VoteResult, {"voted": labels["vote_fractions"], "booleans": config.model.output == "sigmoid"}),
+    "classes": lambda config, classes, labels, explain: (
+        outputs.ClassResult, {"labels": labels[config.data.label], "names": classes, "explain": explain}),
+}
+
+
+def _left_behind(config, workdir, split, result, explain=None):
+  """The split's result as `outputs` writes it; `explain`: see `_explainer`."""
   labels = result.data.labels
   ids = labels["galaxy_id"]
   ids = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
-  return outputs.VoteResult(split, ids, result.predicted, labels["vote_fractions"], result.data.images)
+  kind, own = _RESULTS[config.task](config, workdirs.read_classes(workdir), labels, explain)
+  return kind(split=split, ids=ids, predicted=result.predicted, images=result.data.images, **own)
+
+
+def _explainer(config, workdir, trained, data):
+  """A function from rows of the split and a class for each to what the network sees and where it sees the class.
+
+  None where the task has no classes. It runs on this host alone, see tasks.vision.Vision.explain for what it gives.
+  """
+  task = experiment.make_task(config, axis_name=None, all_views=False, classes=workdirs.read_classes(workdir))
+  if task.explain is None:
+    return None
+  variables = Parallel(config.parallel).fetch(trained.variables)
+  return lambda rows, classes: task.explain(variables, np.asarray(data.images[rows]), np.asarray(classes))
 
 
 FLAGS = flags.FLAGS
@@ -240,7 +275,7 @@ FLAGS = flags.FLAGS
 def main(_) -> int:
   """Evaluates a run's checkpoint on any split, of its own data or of other files in the same form."""
   workdir = Path(FLAGS.workdir)
-  config = experiment.read_config(workdir)
+  config = workdirs.read_config(workdir)
   for key in ("builder", "manual_dir", "data_dir"):
     if FLAGS[key].value:
       config.data[key] = FLAGS[key].value
@@ -250,16 +285,14 @@ def main(_) -> int:
   if config.eval.rotations < 1 or not config.eval.zooms or min(config.eval.zooms) <= 0:
     raise ValueError(f"--rotations is {config.eval.rotations} and --zooms {', '.join(map(str, config.eval.zooms))}; "
                      "expected at least 1 rotation, and zooms above 0.")
-  if FLAGS.output and not Path(FLAGS.output).absolute().parent.is_dir():
-    raise ValueError(f"--output is {FLAGS.output}, but its folder does not exist.")
+  write = outputs.table_writer(FLAGS.output, "--output") if FLAGS.output else None
   split = FLAGS.split or config.data.eval
   _, results = evaluate_splits(config, workdir, experiment.open_dataset(config), [split], FLAGS.checkpoint)
   result = results[split]
   for name, value in result.metrics.items():
     print(f"{name:40s} {value:.5f}")
   if FLAGS.output:
-    part = _vote_result(split, result)
-    outputs.write_parquet(Path(FLAGS.output), outputs.vote_table(part.split, part.ids, part.predicted, part.voted))
+    write(Path(FLAGS.output), _left_behind(config, workdir, split, result).table())
     logger.info("Predictions are in %s.", FLAGS.output)
   return 0
 
@@ -272,7 +305,7 @@ def _define_flags():
   flags.DEFINE_bool("flips", None, "Test-time flips, or not, instead of the run's.")
   flags.DEFINE_list("zooms", None, "Test-time zooms instead of the run's, 0.9,1,1.1 for instance.")
   flags.DEFINE_integer("batch_size", None, "Galaxies a batch instead of the run's.")
-  flags.DEFINE_string("output", None, "Where to write the predictions, as Parquet.")
+  flags.DEFINE_string("output", None, "Where to write the predictions: NAME.parquet or NAME.csv.")
   flags.DEFINE_string("builder", None, "Another data set, galaxy_zoo_challenge for instance, instead of the run's own.")
   flags.DEFINE_string("manual_dir", None, "Evaluate on these published files instead of the run's own.")
   flags.DEFINE_string("data_dir", None, "Evaluate on the data set built in this folder instead of the run's own.")

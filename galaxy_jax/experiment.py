@@ -1,6 +1,5 @@
-"""What a run's config means: its devices, its data, its task and its place on disk."""
+"""What a run's config means: its task, its optimiser and its data."""
 import contextlib
-import json
 import logging
 import os
 import platform
@@ -14,10 +13,10 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 
-from galaxy_jax import models, optim
-from galaxy_jax.data import decode, sources
-from galaxy_jax.files import write_json
-from galaxy_jax.tasks import TASKS, Task
+from galaxy_jax import models, optim, pretrained
+from galaxy_jax.data import class_labels, decode, sources, vote_labels
+from galaxy_jax.tasks import TASKS, Task, votes
+from galaxy_jax.tasks import classes as class_tasks
 from tfds_builders.errors import MissingDataError
 from tfds_builders.prepare import check_available, prepare
 
@@ -26,37 +25,54 @@ logger = logging.getLogger(__name__)
 #: What config.data.source may be.
 SOURCES = ("auto", "real", "simulated")
 
-#: Keys that say where things lie or how often to report, not what is computed: a resumed run may change them. What
-#: `simulated` changed is in the keys themselves.
-FREE_KEYS = ("name", "simulated", "data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source",
-             "data.loader", "data.skip_bad", "data.test", "train.steps_per_call", "train.log_every", "train.keep",
-             "train.checkpoint_minutes", "eval.batch_size", "eval.checkpoint", "eval.rotations", "eval.flips",
-             "eval.zooms")
-#: Those of them that in the section `pretrain` do say what is computed: on what, and what of it the run starts from.
-_BINDING_BEFORE = ("data.source", "eval.checkpoint")
-
 #: What a run on simulated galaxies has at the end of its name.
 _SIMULATED = ", simulated"
 #: Bytes of a text that the first host tells the others.
 _LONGEST = 4096
 
 #: The keys of config.augment that are arguments of augment.affine_matrices, and those of augment.colour.
-GEOMETRY = ("rotation", "zoom", "shift", "flip", "stretch")
+GEOMETRY = ("rotation", "zoom", "shift", "flip", "stretch", "rotation_step")
 COLOUR = ("brightness", "contrast", "saturation", "channel_gain", "pca_noise", "noise")
 
 
-def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_views: bool) -> Task:
-  """The config's task; `all_views`: predictions average over the test-time views, else there is the one upright."""
+#: The arguments that only one task takes, from the config, the classes' names and how many galaxies are in each.
+_OWN_ARGUMENTS = {
+    "votes": lambda config, names, counts: {"output": config.model.output, "loss": config.loss.name},
+    "classes": lambda config, names, counts: {
+        "names": names, "label": config.data.label, "counts": counts, "loss": config.loss.name,
+        "label_smoothing": config.loss.label_smoothing, "focal_gamma": config.loss.focal_gamma,
+        "class_weights": config.loss.class_weights, "head_bias": config.model.head_bias},
+}
+
+
+def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_views: bool,
+              classes: Sequence[str] | None = None, counts: Sequence[int] | None = None) -> Task:
+  """The config's task.
+
+  Args:
+    config: resolved.
+    axis_name: the pmapped axis, or None.
+    all_views: predictions average over the test-time views; else there is the one upright.
+    classes: the names of the data set's classes, see `class_names`. None while there is no data set yet: two unnamed
+      ones stand for them, so that the settings can be looked at.
+    counts: see `class_counts`; None where nothing is trained.
+
+  Raises:
+    ValueError: a setting that the task does not take.
+  """
   if config.task not in TASKS:
     raise ValueError(f"config.task is {config.task!r}; expected one of {', '.join(TASKS)}.")
   model, augment = config.model, config.augment
   dtype = jnp.dtype(model.dtype)
   options = {key: tuple(value) if isinstance(value, list) else value for key, value in model.options.items()}
   views = config.eval if all_views else {"rotations": 1, "flips": False, "zooms": (1.0,)}
+  still = ("all",) if config.optimizer.frozen_norms else tuple(config.optimizer.frozen)
   return TASKS[config.task](
-      model=lambda outputs: models.create(model.name, outputs=outputs, dtype=dtype, axis_name=axis_name, **options),
-      output=model.output, loss=config.loss.name, size=augment.size, view=augment.view, working_size=config.data.size,
-      greyscale=augment.greyscale, geometry={key: augment[key] for key in GEOMETRY},
+      model=lambda outputs: models.create(model.name, outputs=outputs, dtype=dtype, axis_name=axis_name, still=still,
+                                          **options),
+      **_OWN_ARGUMENTS[config.task](config, ("", "") if classes is None else tuple(classes), counts),
+      size=augment.size, view=augment.view, working_size=config.data.size,
+      greyscale=augment.greyscale, normalise=augment.normalise, geometry={key: augment[key] for key in GEOMETRY},
       colour={key: augment[key] for key in COLOUR},
       **{key: views[key] for key in ("rotations", "flips", "zooms")})
 
@@ -65,11 +81,14 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
 RANGES = {
     "seed": (0, 2**31 - 1), "data.crop": (0, None), "data.size": (2, None), "data.workers": (0, None),
     "augment.size": (1, None), "augment.view": (0.01, 1), "augment.rotation": (0, 360), "augment.zoom": (1, None),
-    "augment.stretch": (1, None), "augment.shift": (0, 1), "optimizer.learning_rate": (0, None),
+    "augment.rotation_step": (0, 360), "augment.stretch": (1, None), "augment.shift": (0, 1),
+    "loss.label_smoothing": (0, 0.999), "loss.focal_gamma": (0, None), "optimizer.learning_rate": (0, None),
     "optimizer.warmup": (0, 0.999), "optimizer.weight_decay": (0, None), "optimizer.clip": (0, None),
+    "optimizer.layer_decay": (0.01, 1),
     "train.epochs": (0, None), "train.steps": (0, None), "train.steps_per_call": (0, None), "train.ema": (0, 0.999999),
     "train.log_every": (1, None), "train.eval_every": (1e-6, 1), "train.keep": (1, None), "train.patience": (0, None),
     "eval.rotations": (1, None), "simulator.quality": (0, 100), "simulator.epoch": (1, None),
+    "loss.volunteers": (1, None),
 }
 
 
@@ -77,7 +96,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """A copy with paths absolute and `auto` decided where it changes results; checks the ranges.
 
   Raises:
-    ValueError: a number out of its range, an unknown dtype, source or checkpoint, or two beginnings.
+    ValueError: a number out of its range, an unknown dtype, source or checkpoint, published weights of another kind, or
+      two beginnings.
   """
   config = config.copy_and_resolve_references()
   for key, (low, high) in RANGES.items():
@@ -88,15 +108,22 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
       raise ValueError(f"config.{key} is {value}; expected at least {low}" + (f" and at most {high}." if high else "."))
   if config.data.source not in SOURCES:
     raise ValueError(f"config.data.source is {config.data.source!r}; expected {', '.join(SOURCES)}.")
-  if config.init_from and config.pretrain.train.steps:
-    raise ValueError("Both config.init_from and config.pretrain.train.steps say where the run's first parameters come "
-                     "from; leave one of them out.")
+  beginnings = [key for key, given in (
+      ("config.init_from", config.init_from), ("config.model.pretrained", config.model.pretrained),
+      ("config.pretrain.train.steps", config.pretrain.train.steps)) if given]
+  if len(beginnings) > 1:
+    raise ValueError(f"Both {' and '.join(beginnings)} say where the run's first parameters come from; leave one of "
+                     "them out.")
   if config.eval.checkpoint not in ("latest", "best") and not config.eval.checkpoint.isdigit():
     raise ValueError(f"config.eval.checkpoint is {config.eval.checkpoint!r}; expected 'latest', 'best' or a step.")
   for section, key in (("data", "manual_dir"), ("data", "data_dir"), ("data", "cache_dir"), (None, "init_from")):
     keys = config[section] if section else config
     if keys[key]:
       keys[key] = str(Path(keys[key]).expanduser().absolute())
+  if config.model.pretrained:
+    pretrained.check(config.model.pretrained, config.model.name)
+    if pretrained.is_path(config.model.pretrained):
+      config.model.pretrained = str(Path(config.model.pretrained).expanduser().absolute())
   if config.model.dtype == "auto":
     config.model.dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
   if config.model.dtype not in ("float32", "bfloat16"):
@@ -206,7 +233,7 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int):
   schedule = optim.learning_rate_schedule(o.schedule, peak=o.learning_rate, steps=steps, milestones=o.milestones,
                                           warmup_steps=round(o.warmup * steps), factor=o.factor)
   transformation = optim.optimizer(o.name, schedule, weight_decay=o.weight_decay, clip=o.clip, momentum=o.momentum,
-                                   b2=o.b2)
+                                   b2=o.b2, layer_decay=o.layer_decay, frozen=tuple(o.frozen))
   return transformation, schedule
 
 
@@ -229,13 +256,24 @@ def open_dataset(config: ml_collections.ConfigDict):
 
 
 def open_split(config: ml_collections.ConfigDict, builder, split: str) -> decode.Decoded:
-  """A split's decoded pixels and labels, from the cache where they are there already."""
+  """A split's decoded pixels, from the cache where they are there already, and its labels as they are learnt."""
   d = config.data
   with _first_host_first(f"pixels of {split}"):
-    return decode.decoded(
+    data = decode.decoded(
         sources.split_source(builder, split), crop=d.crop or None, size=d.size, workers=d.workers or None,
         progress=jax.process_index() == 0,
         cache_dir=d.cache_dir or Path(builder.data_dir) / "decoded", key=sources.fingerprint(builder, split))
+  return data._replace(labels=vote_labels.of_split(data.labels, split, **_votes_learned(config)))
+
+
+def open_source(config: ml_collections.ConfigDict, builder, split: str) -> sources.Source:
+  """A split's records with the labels as they are learnt: what `open_split` decodes, one by one."""
+  return vote_labels.Learned(sources.split_source(builder, split), **_votes_learned(config))
+
+
+def _votes_learned(config):
+  return {"target": config.data.target, "counts": config.loss.name == votes.ON_COUNTS,
+          "volunteers": config.loss.volunteers}
 
 
 @contextlib.contextmanager
@@ -247,6 +285,36 @@ def _first_host_first(what: str) -> Iterator[None]:
   yield
   if several and jax.process_index() == 0:
     multihost_utils.sync_global_devices(what)
+
+
+def class_names(config: ml_collections.ConfigDict, builder) -> tuple[str, ...] | None:
+  """The names of the classes that the config's task learns from a data set; None where it learns none.
+
+  Raises:
+    ValueError: the data set has no such classes.
+  """
+  return class_labels.names(builder, config.data.label) if config.task == "classes" else None
+
+
+def class_counts(config: ml_collections.ConfigDict, builder, classes: Sequence[str] | None) -> np.ndarray | None:
+  """How many galaxies of the training split each class has, where the config needs it; None elsewhere. Logs them.
+
+  Raises:
+    ValueError: the config needs it and does not train on a split.
+  """
+  needed = {"loss.class_weights": config.loss.class_weights == "balanced",
+            "model.head_bias": config.model.head_bias == "log_frequencies"}
+  if classes is None or not any(needed.values()):
+    return None
+  if config.data.source == "simulated":
+    key = next(key for key, is_needed in needed.items() if is_needed)
+    raise ValueError(f"config.{key} counts the classes of the training split, but with config.data.source 'simulated' "
+                     "there is none: every step draws new galaxies.")
+  counts = class_labels.counts(open_source(config, builder, config.data.train), config.data.label, len(classes))
+  weights = class_tasks.balanced_weights(counts) if needed["loss.class_weights"] else np.ones(len(classes))
+  logger.info("Classes of %s, with their weights in the loss: %s.", config.data.train, "; ".join(
+      f"{name} {count:,} × {weight:.3g}" for name, count, weight in zip(classes, counts, weights, strict=True)))
+  return counts
 
 
 def has_split(builder, split: str) -> bool:
@@ -262,74 +330,18 @@ def check_labelled(builder, split: str, labels: Sequence[str]) -> None:
   """
   if absent := [name for name in labels if name not in builder.info.features]:
     raise ValueError(f"{builder.info.full_name} has no {' and no '.join(absent)} to learn from; it has "
-                     f"{', '.join(builder.info.features)}. galaxy_jax trains on vote fractions; "
-                     "python -m galaxy_jax.evaluate predicts them for images without.")
+                     f"{', '.join(builder.info.features)}. config.task says what is learnt; images without labels "
+                     "are predicted by python -m galaxy_jax.evaluate.")
   source = sources.split_source(builder, split)
-  if all(np.all(np.isnan(record[name])) for record in source for name in labels):
+  if all(_is_absent(record[name]) for record in source for name in labels):
     raise ValueError(f"The split {split!r} of {builder.info.full_name} has no labels: it can be predicted "
                      "(config.data.test), but neither trained nor evaluated on.")
 
 
-def claim_workdir(workdir: Path, config: ml_collections.ConfigDict, data: dict[str, dict], *, begun: bool) -> None:
-  """Makes the workdir this run's, or refuses one that holds another run.
-
-  Args:
-    workdir: `config.json` and `data.json` in it say whose it is.
-    config: the resolved config.
-    data: fingerprints of the data by split.
-    begun: whether the workdir holds checkpoints; without one there is nothing to protect.
-
-  Raises:
-    ValueError: the workdir's config or data differ; the message lists the keys.
-  """
-  workdir.mkdir(parents=True, exist_ok=True)
-  mine = json.loads(config.to_json())
-  if begun:
-    theirs, their_data = (json.loads((workdir / name).read_text()) for name in ("config.json", "data.json"))
-    different = differing_keys(theirs, mine) + differing_keys(their_data, data, start="data of split ")
-    if different:
-      galaxies = ["simulated" if is_simulated(c["data"]["builder"]) else "real" for c in (theirs, mine)]
-      raise ValueError(f"{workdir} holds a run that differs from this one"
-                       + ("" if len(set(galaxies)) == 1 else ", on {} galaxies instead of {} ones".format(*galaxies))
-                       + ":\n  " + "\n  ".join(different)
-                       + "\nChoose another --workdir, or give the run's own settings to go on with it.")
-  if jax.process_index() == 0:
-    write_json(workdir / "data.json", data)
-    write_json(workdir / "config.json", mine)
-
-
-def differing_keys(theirs: dict, mine: dict, start: str = "config.", prefix: str = "") -> list[str]:
-  """Lines `config.key: theirs there, mine now` for every key that matters and differs."""
-  lines = []
-  for key in sorted(theirs.keys() | mine.keys()):
-    path = f"{prefix}{key}"
-    a, b = theirs.get(key), mine.get(key)
-    if is_free(path):
-      continue
-    if isinstance(a, dict) and isinstance(b, dict):
-      lines += differing_keys(a, b, start, f"{path}.")
-    elif a != b:
-      lines.append(f"{start}{path}: {a!r} there, {b!r} now")
-  return lines
-
-
-def is_free(key: str) -> bool:
-  """Whether a resumed run may change a key, of the config or of its section `pretrain`."""
-  before = key.removeprefix("pretrain.")
-  return before in FREE_KEYS and not (before != key and before in _BINDING_BEFORE)
-
-
-def read_config(workdir: Path) -> ml_collections.ConfigDict:
-  """The config that a workdir was made with.
-
-  Raises:
-    FileNotFoundError: there is no run.
-  """
-  path = Path(workdir) / "config.json"
-  if not path.exists():
-    raise FileNotFoundError(f"{workdir} holds no run: config.json is missing. Give the --workdir of a run of "
-                            "galaxy_jax.main.")
-  return ml_collections.ConfigDict(json.loads(path.read_text()))
+def _is_absent(label) -> bool:
+  """Whether a record lacks a label: NaN throughout, or a negative class."""
+  label = np.asarray(label)
+  return bool(np.all(np.isnan(label)) if label.dtype.kind == "f" else np.all(label < 0))
 
 
 def hardware() -> str:

@@ -206,8 +206,8 @@ def open_feed(config: ml_collections.ConfigDict, builder, parallel: Parallel, ta
     return
   if way == "stream":
     logger.info("Training images are streamed.")
-    with contextlib.closing(StreamFeed(sources.split_source(builder, d.train), crop=d.crop or None, size=d.size,
-                                       workers=d.workers, **common)) as feed:
+    with contextlib.closing(StreamFeed(experiment.open_source(config, builder, d.train), crop=d.crop or None,
+                                       size=d.size, workers=d.workers, **common)) as feed:
       yield feed
     return
   logger.info("Training images stay on the devices, %s.", "a share on each" if way == "sharded" else "all on each")

@@ -124,6 +124,32 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0):
   Returns:
     (...) the loss of each row, 0 where the label is missing.
   """
+  target, there = _distributions(logits, labels, label_smoothing)
+  return jnp.where(there, optax.softmax_cross_entropy(logits, target), 0.0)
+
+
+def focal_loss(logits, labels, gamma=2.0, label_smoothing=0.0):
+  """-Σ t(c) (1 - p(c))^γ log p(c) over the classes c, with p = softmax(z): cross-entropy less what is learnt already.
+
+  Lin et al. 2017 (arXiv:1708.02002), for more than two classes; γ = 0 is the cross-entropy.
+
+  Args:
+    logits: (..., C).
+    labels, label_smoothing: as in `softmax_cross_entropy`.
+    gamma: γ, at least 0.
+
+  Returns:
+    (...) the loss of each row, 0 where the label is missing.
+  """
+  target, there = _distributions(logits, labels, label_smoothing)
+  log_p = jax.nn.log_softmax(logits, axis=-1)
+  # Exact near 0, unlike 1 - p, and never 0, where its power has no slope for γ < 1.
+  others = jnp.maximum(-jnp.expm1(log_p), 1e-12)
+  return jnp.where(there, -jnp.sum(target * others**gamma * log_p, axis=-1), 0.0)
+
+
+def _distributions(logits, labels, label_smoothing):
+  """The target of each row, (..., C), and whether it is there, (...); arguments as in `softmax_cross_entropy`."""
   labels = jnp.asarray(labels)
   if jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == logits.shape[:-1]:
     there = labels >= 0
@@ -134,17 +160,7 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0):
   else:
     raise ValueError(f"labels of shape {labels.shape} and type {labels.dtype} for logits of shape {logits.shape}: "
                      f"expected integer classes {logits.shape[:-1]} or float distributions {logits.shape}")
-  target = optax.smooth_labels(target, label_smoothing)
-  return jnp.where(there, optax.softmax_cross_entropy(logits, target), 0.0)
-
-
-def dirichlet_concentrations(logits):
-  """The map from a network's outputs to Dirichlet concentrations: α = 1 + 100 σ(z), elementwise.
-
-  Bounded below so that no predicted density has its mode on an edge, above so that certainty is finite
-  (Walmsley et al. 2022, MNRAS 509, 3966; Zoobot's output layer).
-  """
-  return 1.0 + 100.0 * jax.nn.sigmoid(logits)
+  return optax.smooth_labels(target, label_smoothing), there
 
 
 def dirichlet_multinomial(concentrations, counts):
@@ -155,10 +171,12 @@ def dirichlet_multinomial(concentrations, counts):
     -log P = -log Γ(n+1) - log Γ(α₀) + log Γ(n+α₀) + Σ [log Γ(k(i)+1) + log Γ(α(i)) - log Γ(k(i)+α(i))]
 
   (Walmsley et al. 2020, MNRAS 491, 1554; 2022, MNRAS 509, 3966). A question nobody was asked has n = 0 and
-  costs exactly 0, in value and in gradient, so the tree needs no mask here.
+  costs exactly 0, in value and in gradient, so the tree needs no mask here. In float32, with up to 40 votes an answer
+  and concentrations of `decision_tree.dirichlet_concentrations`, a question's loss is right to 1e-3 and its gradient
+  by a concentration to 3e-6.
 
   Args:
-    concentrations: (..., 37), positive; see `dirichlet_concentrations`.
+    concentrations: (..., 37), positive; see `decision_tree.dirichlet_concentrations`.
     counts: (..., 37) votes, not negative, whole or weighted, not fractions; NaN where missing.
 
   Returns:

@@ -1,8 +1,11 @@
 """Optimisers and learning-rate schedules by name, on optax."""
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import optax
+
+from galaxy_jax import models
 
 
 def learning_rate_schedule(kind: str, *, peak: float, steps: int, warmup_steps: int = 0,
@@ -41,8 +44,41 @@ def decayed(params):
   return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
+def trained(params: Any, frozen: Sequence[str]) -> Any:
+  """Which parameters are not of a frozen stage (same tree, of booleans)."""
+  return {name: jax.tree.map(lambda _: models.stage_of(name) not in frozen, part) for name, part in params.items()}
+
+
+def check_stages(params: Any, frozen: Sequence[str]) -> None:
+  """Refuses to freeze what is not there, or everything.
+
+  Raises:
+    ValueError: a stage that the parameters do not have, or all of them.
+  """
+  stages = models.stages(params)
+  if unknown := [stage for stage in frozen if stage not in stages]:
+    raise ValueError(f"config.optimizer.frozen has {', '.join(map(repr, unknown))}; the stages of this model are "
+                     f"{', '.join(stages)}.")
+  if set(frozen) >= set(stages):
+    raise ValueError("config.optimizer.frozen has every stage of the model; nothing is left to train.")
+
+
+def scale_by_stage(decay: float) -> optax.GradientTransformation:
+  """Multiplies what a parameter would move by `decay` for each stage that lies between its own and the output.
+
+  The head moves at the full rate, the last stage before it at `decay` times that (as in ELECTRA, Clark et al. 2020).
+  The stages are models.stages of the parameters.
+  """
+  def scaled(updates, params):
+    stages = models.stages(params)
+    factor = lambda name: decay ** (len(stages) - 1 - stages.index(models.stage_of(name)))
+    return {name: jax.tree.map(lambda u: u * factor(name), part) for name, part in updates.items()}
+  return optax.stateless(scaled)
+
+
 def optimizer(kind: str, schedule: optax.Schedule, *, weight_decay: float = 0.0, clip: float = 0.0,
-              momentum: float = 0.9, b2: float = 0.999) -> optax.GradientTransformation:
+              momentum: float = 0.9, b2: float = 0.999, layer_decay: float = 1.0,
+              frozen: Sequence[str] = ()) -> optax.GradientTransformation:
   """The optimiser called `kind`.
 
   Args:
@@ -52,14 +88,23 @@ def optimizer(kind: str, schedule: optax.Schedule, *, weight_decay: float = 0.0,
     clip: largest global norm of the gradient; 0 for no limit.
     momentum: Nesterov's momentum, or Adam's first decay rate.
     b2: Adam's second decay rate.
+    layer_decay: see `scale_by_stage`.
+    frozen: stages whose parameters stay as they are, weight decay included; no limit or moment looks at them.
 
   Raises:
     ValueError: an unknown kind.
   """
-  first = [optax.clip_by_global_norm(clip)] if clip else []
+  parts = [optax.clip_by_global_norm(clip)] if clip else []
   if kind == "adamw":
-    return optax.chain(*first, optax.adamw(schedule, b1=momentum, b2=b2, weight_decay=weight_decay, mask=decayed))
-  if kind == "nesterov":
-    return optax.chain(*first, optax.add_decayed_weights(weight_decay, mask=decayed),
-                       optax.sgd(schedule, momentum=momentum, nesterov=True))
-  raise ValueError(f"config.optimizer.name is {kind!r}; expected 'adamw' or 'nesterov'.")
+    parts += [optax.adamw(schedule, b1=momentum, b2=b2, weight_decay=weight_decay, mask=decayed)]
+  elif kind == "nesterov":
+    parts += [optax.add_decayed_weights(weight_decay, mask=decayed),
+              optax.sgd(schedule, momentum=momentum, nesterov=True)]
+  else:
+    raise ValueError(f"config.optimizer.name is {kind!r}; expected 'adamw' or 'nesterov'.")
+  if layer_decay != 1:
+    parts += [scale_by_stage(layer_decay)]
+  if not frozen:
+    return optax.chain(*parts)
+  label = lambda params: jax.tree.map(lambda yes: "trained" if yes else "frozen", trained(params, frozen))
+  return optax.partition({"trained": optax.chain(*parts), "frozen": optax.set_to_zero()}, label)

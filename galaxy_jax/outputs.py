@@ -1,5 +1,8 @@
 """What an evaluated run leaves behind: predictions, a submission, metrics and the report."""
+import csv as plain_csv
+import io
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,18 +13,82 @@ from pyarrow import csv, parquet
 from galaxy_jax import decision_tree, report
 from galaxy_jax.files import write_json, write_whole
 from galaxy_jax.logbook import read_history
+from galaxy_jax.report import classes
 from tfds_builders.gz2_tree import COLUMNS
 
 logger = logging.getLogger(__name__)
 
 
 class VoteResult(NamedTuple):
-  """Predicted votes of a split: ids (N,), predicted and voted (N, 37), images (N, S, S, 3) uint8."""
+  """Predicted votes of a split.
+
+  Attributes:
+    split: where the galaxies come from.
+    ids: (N,) int64, or texts.
+    predicted: (N, 37).
+    voted: (N, 37); a row of NaN where there are no votes.
+    images: (N, S, S, 3) uint8.
+    booleans: whether the report has a part on answers right and wrong.
+  """
   split: str
   ids: np.ndarray
   predicted: np.ndarray
   voted: np.ndarray
   images: np.ndarray
+  booleans: bool = False
+
+  def table(self) -> pa.Table:
+    """One row a galaxy, see `vote_table`."""
+    return vote_table(self.split, self.ids, self.predicted, self.voted)
+
+  def submission(self) -> pa.Table | None:
+    """What the challenge takes, see `submission_table`."""
+    return submission_table(self.ids, self.predicted)
+
+  def report(self, workdir: Path, **about) -> Path:
+    """Writes the report; `about`: the fields of report.Run that are not of the galaxies."""
+    return report.write(report.Run(ids=self.ids, predicted=self.predicted, voted=self.voted, images=self.images,
+                                   booleans=self.booleans, **about), workdir)
+
+
+class ClassResult(NamedTuple):
+  """Predicted classes of a split.
+
+  Attributes:
+    split: where the galaxies come from.
+    ids: (N,) int64, or texts.
+    predicted: (N, C) probabilities.
+    labels: (N,) classes, negative where unknown.
+    images: (N, S, S, 3) uint8.
+    names: of the classes.
+    explain: from rows and a class for each to maps of where it is seen, see report.classes.ClassRun; or None.
+  """
+  split: str
+  ids: np.ndarray
+  predicted: np.ndarray
+  labels: np.ndarray
+  images: np.ndarray
+  names: tuple[str, ...]
+  explain: Callable | None = None
+
+  def table(self) -> pa.Table:
+    """One row a galaxy: split, galaxy_id, the probability of each class, the most probable one, the labelled one."""
+    names = np.array(self.names, object)
+    columns = {"split": pa.array([self.split] * len(self.ids)), "galaxy_id": pa.array(self.ids)}
+    columns |= {f"probability_{name}": pa.array(self.predicted[:, i].astype(np.float32))
+                for i, name in enumerate(self.names)}
+    columns["predicted"] = pa.array(names[np.argmax(self.predicted, axis=1)], pa.string())
+    columns["label"] = pa.array([names[label] if label >= 0 else None for label in self.labels], pa.string())
+    return pa.table(columns)
+
+  def submission(self) -> pa.Table | None:
+    """None: no competition takes classes."""
+    return None
+
+  def report(self, workdir: Path, **about) -> Path:
+    """Writes the report; `about`: the fields of report.classes.ClassRun that are not of the galaxies."""
+    return classes.write(classes.ClassRun(ids=self.ids, predicted=self.predicted, labels=self.labels, names=self.names,
+                                          images=self.images, explain=self.explain, **about), workdir)
 
 
 def vote_table(split: str, ids: np.ndarray, predicted: np.ndarray, voted: np.ndarray) -> pa.Table:
@@ -55,22 +122,39 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def write_csv(path: Path, table: pa.Table) -> None:
-  """Writes a table as CSV, its header without quotes as Kaggle has it, whole or not at all."""
+  """Writes a table as CSV, its header without needless quotes as Kaggle has it, whole or not at all."""
   def write(fresh):
+    header = io.StringIO()
+    plain_csv.writer(header, lineterminator="\n").writerow(table.column_names)
     with open(fresh, "wb") as file:
-      file.write((",".join(table.column_names) + "\n").encode())
+      file.write(header.getvalue().encode())
       csv.write_csv(table, file, csv.WriteOptions(include_header=False))
   write_whole(path, write)
 
 
-def write_all(workdir: Path, evaluated: VoteResult, test: VoteResult | None, *, name: str, metrics: dict,
-              facts: dict, data: dict, notes: list[str]) -> None:
+def table_writer(path, flag: str) -> Callable[[Path, pa.Table], None]:
+  """What writes a table there: as Parquet or as CSV, as the name ends.
+
+  Raises:
+    ValueError: it ends in neither, or there is no such folder; `flag` is the one that named it.
+  """
+  writers = {".parquet": write_parquet, ".csv": write_csv}
+  path = Path(path)
+  if path.suffix.lower() not in writers:
+    raise ValueError(f"{flag} is {path}; a file that ends in {' or '.join(writers)} was expected.")
+  if not path.absolute().parent.is_dir():
+    raise ValueError(f"{flag} is {path}, but its folder does not exist.")
+  return writers[path.suffix.lower()]
+
+
+def write_all(workdir: Path, evaluated: VoteResult | ClassResult, test: VoteResult | ClassResult | None, *, name: str,
+              metrics: dict, facts: dict, data: dict, notes: list[str]) -> None:
   """Leaves a run's predictions, submission, metrics and report in its workdir.
 
   Args:
     workdir: the run's folder, with its metrics.csv.
     evaluated: the evaluated split.
-    test: the split without labels, where there is one.
+    test: another split to predict, where there is one.
     name: the run's name.
     metrics: the finished metrics of the evaluated split.
     facts: how the model was made.
@@ -78,14 +162,13 @@ def write_all(workdir: Path, evaluated: VoteResult, test: VoteResult | None, *, 
     notes: what a reader of the report must know first.
   """
   parts = [evaluated] if test is None else [evaluated, test]
-  tables = [vote_table(part.split, part.ids, part.predicted, part.voted) for part in parts]
-  write_parquet(workdir / "predictions.parquet", pa.concat_tables(tables))
-  if test is not None:
-    write_csv(workdir / "submission.csv", submission_table(test.ids, test.predicted))
+  write_parquet(workdir / "predictions.parquet", pa.concat_tables([part.table() for part in parts]))
+  submission = None if test is None else test.submission()
+  if submission is not None:
+    write_csv(workdir / "submission.csv", submission)
+  page = evaluated.report(workdir, name=name, facts=facts, data=data, results=metrics, notes=notes,
+                          history=read_history(workdir / "metrics.csv"))
+  write_json(workdir / "facts.json", {"name": name, "run": facts, "data": data, "notes": notes})
   write_json(workdir / "metrics.json", metrics)
-  page = report.write(report.Run(
-      name=name, facts=facts, data=data, results=metrics, history=read_history(workdir / "metrics.csv"),
-      ids=evaluated.ids, predicted=evaluated.predicted, voted=evaluated.voted, images=evaluated.images, notes=notes),
-      workdir)
-  logger.info("Left in %s: predictions.parquet, %smetrics.json and %s.", workdir,
-              "submission.csv, " if test is not None else "", page.name)
+  logger.info("Left in %s: predictions.parquet, %smetrics.json, facts.json and %s.", workdir,
+              "submission.csv, " if submission is not None else "", page.name)

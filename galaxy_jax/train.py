@@ -1,7 +1,8 @@
 """The training loop: restore → step → log → evaluate → checkpoint, until the end or a signal.
 
 A run begins from the first that there is of: its own latest checkpoint; the evaluated parameters of the run in
-`config.init_from`; those of its pre-training in WORKDIR/pretraining, which is trained first; random parameters.
+`config.init_from`; those of its pre-training in WORKDIR/pretraining, which is trained first; the published ones in
+`config.model.pretrained`, with a random head where they predict something else; random parameters.
 
 Batch t and its augmentation depend on (seed, t) alone and the whole state is checkpointed, so a run that was
 interrupted anywhere ends as if it had not been.
@@ -24,10 +25,10 @@ import optax
 import tqdm
 from jax.experimental import multihost_utils
 
-from galaxy_jax import evaluate, experiment, feeds
+from galaxy_jax import evaluate, experiment, feeds, optim, pretrained, workdirs
 from galaxy_jax.checkpoint import Checkpoints, check_shapes
 from galaxy_jax.command import is_users
-from galaxy_jax.data import sources
+from galaxy_jax.data import sources, vote_labels
 from galaxy_jax.data.decode import Decoded
 from galaxy_jax.logbook import Logbook
 from galaxy_jax.parallel import Parallel
@@ -65,7 +66,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
 
   Raises:
     ValueError: a setting is wrong, or the workdir belongs to another run.
-    FileNotFoundError: `config.init_from` holds no run.
+    FileNotFoundError: `config.init_from` holds no run, or there is no `config.model.pretrained`.
     NonFiniteLoss: the loss became NaN or infinite.
   """
   return _train(_planned(config), Path(workdir))
@@ -76,15 +77,22 @@ def _planned(config: ml_collections.ConfigDict) -> _Plan:
   parallel = Parallel(config.parallel)
   parallel.check_batch(config.train.batch_size, "config.train.batch_size")
   config = experiment.resolve(config)
-  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
+  draft = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
   experiment.make_optimizer(config, steps=1)
   feeds.check(config)
-  initial = jax.eval_shape(lambda: task.init(jax.random.key(0)))
+  jax.eval_shape(lambda: draft.init(jax.random.key(0)))
   builder = experiment.open_dataset(config)
+  classes = experiment.class_names(config, builder)
   fingerprints = {"train": feeds.fingerprint(config, builder), "eval": sources.fingerprint(builder, config.data.eval)}
   for split in {entry["split"] for entry in fingerprints.values() if "split" in entry}:
-    experiment.check_labelled(builder, split, task.labels)
+    experiment.check_labelled(builder, split, vote_labels.needed(draft.labels, target=config.data.target))
+  if classes is not None:
+    fingerprints["train"]["classes"] = list(classes)
   feeds.delivery(config, builder, parallel)
+  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False, classes=classes,
+                              counts=experiment.class_counts(config, builder, classes))
+  initial = jax.eval_shape(lambda: task.init(jax.random.key(0)))
+  optim.check_stages(initial["params"], config.optimizer.frozen)
   return _Plan(config, parallel, task, initial, builder, fingerprints,
                total_steps(config, fingerprints["train"]["records"]))
 
@@ -111,8 +119,10 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
     checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
     begun = checkpoints.latest is not None
     initial = _initial_variables(config.init_from, plan) if config.init_from and not begun else None
+    if config.model.pretrained and not begun:
+      initial = _published_variables(plan)
     before = _planned_pretraining(plan) if config.pretrain.train.steps and not begun else None
-    experiment.claim_workdir(workdir, config, plan.fingerprints, begun=begun)
+    workdirs.claim(workdir, config, plan.fingerprints, begun=begun)
     if before:
       logger.info("First %s, in %s.", before.config.name, workdir / "pretraining")
       outcome = _train(before, workdir / "pretraining")
@@ -122,7 +132,8 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
     eval_data = experiment.open_split(config, plan.builder, config.data.eval)
     feed = stack.enter_context(feeds.open_feed(config, plan.builder, parallel, task))
     optimizer, schedule = experiment.make_optimizer(config, steps)
-    feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema))
+    feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema,
+                                 frozen=tuple(config.optimizer.frozen)))
     state = jax.jit(lambda: init_state(task, optimizer, seed=config.seed, ema=config.train.ema))()
     if initial is not None:
       state = start_from(initial, state)
@@ -150,12 +161,22 @@ def _initial_variables(workdir: str | Path, plan: _Plan) -> dict:
     FileNotFoundError: there is no run, or it has no checkpoint.
     ValueError: its model is not that of the run planned.
   """
-  theirs = experiment.read_config(workdir)
+  theirs = workdirs.read_config(workdir)
   trained = evaluate.restore(theirs, Path(workdir), plan.parallel, theirs.eval.checkpoint)
   variables = plan.parallel.fetch(trained.variables)
   check_shapes(variables, plan.initial, f"The run in {workdir}, to start from,")
   logger.info("Starting from the parameters of %s, step %d.", workdir, trained.step)
   return variables
+
+
+def _published_variables(plan: _Plan) -> dict:
+  """First variables, on the host, with the published ones of config.model.pretrained in their place.
+
+  Raises:
+    As pretrained.load.
+  """
+  model, first = plan.config.model, jax.device_get(plan.task.init(jax.random.key(plan.config.seed)))
+  return pretrained.load(model.pretrained, model.name, first)
 
 
 def total_steps(config: ml_collections.ConfigDict, examples: int) -> int:
@@ -294,6 +315,7 @@ class _Loop:
     self.last_log, self.logged_step = now, self.step
     means = self.progress.take(self.task.finish)
     self.logbook.write(self.step, means | {"learning_rate": float(self.schedule(self.step - 1)),
+                                           "epoch": self.step * self.config.train.batch_size / self.feed.examples,
                                            "images_per_second": rate})
     self.bar.set_postfix(loss=f"{means['train/loss']:.4f}")
 

@@ -1,10 +1,12 @@
 """One step of training: the state, and the pure function that takes it from batch t to batch t + 1."""
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from galaxy_jax import optim
 from galaxy_jax.tasks import Task
 
 
@@ -43,12 +45,14 @@ def evaluated_variables(state: State) -> dict:
   return state.ema or {"params": state.params, **state.collections}
 
 
-def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema: float):
+def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema: float,
+                    frozen: Sequence[str] = ()):
   """`train_step(state, batch, *, axis_name=None) → (state, sums)`, the one step that jit and pmap both run.
 
   The batch holds `place`, each row's number in the global batch, which decides its key (`row_keys`). The loss's sum is
   divided by its count over all devices, then gradients are summed, so rows weigh the same wherever they are. `sums` has
-  the task's {name: (sum, count)} and the norms of the gradient and of the new parameters.
+  the task's {name: (sum, count)} and the norms of the gradient and of the new parameters. Nothing is differentiated by
+  the parameters of the stages `frozen`, which costs less; that they stay is the optimiser's doing.
   """
   def train_step(state: State, batch: dict, *, axis_name: str | None = None):
     total_over_devices = (lambda x: jax.lax.psum(x, axis_name)) if axis_name else (lambda x: x)
@@ -56,6 +60,9 @@ def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed
     batch = computed_once(task.augment(keys, batch), state.step)
 
     def objective(params):
+      if frozen:
+        params = jax.tree.map(lambda p, yes: p if yes else jax.lax.stop_gradient(p), params,
+                              optim.trained(params, frozen))
       sums, collections = task.loss({"params": params, **state.collections}, batch, keys)
       total, count = next(iter(sums.values()))
       count = jax.lax.stop_gradient(total_over_devices(count))
@@ -69,7 +76,8 @@ def make_train_step(task: Task, optimizer: optax.GradientTransformation, *, seed
     if ema:
       # A short memory at first, so that the average does not carry the initial parameters along.
       decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
-      averaged = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, averaged, {"params": params, **collections})
+      # Written so that what does not change stays what it is, to the bit.
+      averaged = jax.tree.map(lambda a, b: a + (1 - decay) * (b - a), averaged, {"params": params, **collections})
     norms = {"gradient_norm": optax.global_norm(gradient), "parameter_norm": optax.global_norm(params)}
     sums = sums | {name: (norm, jnp.ones(())) for name, norm in norms.items()}
     return State(state.step + 1, params, collections, opt_state, averaged), sums

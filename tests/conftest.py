@@ -31,6 +31,15 @@ def samples() -> Path:
   return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def reference_outputs(samples) -> Path:
+  """The folder with what the published networks compute, beside that of the real galaxies."""
+  folder = samples.parent / "reference_outputs"
+  if not (folder / "weights_rule.py").exists():
+    pytest.skip(f"there are no reference outputs in {folder}")
+  return folder
+
+
 def valid_votes(rng: np.random.Generator, count: int) -> np.ndarray:
   """Vote fractions (count, 37) in which every question sums to its parent."""
   votes = np.zeros((count, len(COLUMNS)))

@@ -200,3 +200,27 @@ def test_bad_arguments_are_named():
     augment.warp(images, jnp.zeros((2, 3)), 8, border="wrap")
   with pytest.raises(ValueError, match="1 channels"):
     augment.colour(row_keys(2), images[..., :1], saturation=0.1)
+
+
+def test_turns_by_a_step_move_no_pixel_off_its_grid(warp):
+  images = random_images(rows=64, height=12, width=12)
+  matrices = augment.affine_matrices(row_keys(64), crop=12, size=12, rotation=360.0, rotation_step=90.0)
+  result = np.asarray(warp(images, matrices, size=12))
+  turns = [[np.abs(np.rot90(image, k) / 255 - seen).max() < 1e-5 for k in range(4)]
+           for image, seen in zip(images, result, strict=True)]
+  assert (np.sum(turns, axis=1) == 1).all()
+  assert np.sum(turns, axis=0).min() >= 8  # each is drawn about 16 times
+
+
+def test_normalisations_against_their_definitions():
+  images = random_images().astype(np.float32) / 255
+  images[1] = 0.5
+  flat = images.reshape(4, -1)
+  smallest = 1 / np.sqrt(flat.shape[1])
+  expected = (flat - flat.mean(1, keepdims=True)) / np.maximum(flat.std(1, keepdims=True), smallest)
+  np.testing.assert_allclose(augment.NORMALISATIONS["per_image"](images).reshape(4, -1), expected, atol=1e-4)
+  result = augment.NORMALISATIONS["imagenet"](images)
+  np.testing.assert_allclose(result[..., 1], (images[..., 1] - 0.456) / 0.224, atol=1e-5)
+  grey = augment.NORMALISATIONS["imagenet"](images[..., :1])
+  np.testing.assert_allclose(grey, (images[..., :1] - 0.449) / 0.226, atol=1e-5)
+  assert augment.NORMALISATIONS["none"](images) is images

@@ -64,7 +64,7 @@ def test_layout_by_question_and_back():
   np.testing.assert_array_equal(decision_tree.from_questions(jnp.asarray(padded)), values)
 
 
-@pytest.mark.parametrize("name", ["tree", "dieleman"])
+@pytest.mark.parametrize("name", ["tree", "dieleman", "dirichlet"])
 def test_every_question_sums_to_its_parent(name):
   logits = random_logits((200,), scale=10.0)
   if name == "dieleman":
@@ -117,6 +117,10 @@ def test_conditional_of_zero_parents():
   np.testing.assert_array_equal(decision_tree.conditional(nothing), 0.0)
   gradient = jax.jit(jax.jacobian(decision_tree.conditional))(nothing)
   assert np.all(np.isfinite(gradient))
+
+
+def test_concentrations_lie_between_1_and_101():
+  np.testing.assert_allclose(decision_tree.dirichlet_concentrations(jnp.array([-50.0, 0.0, 50.0])), [1, 51, 101])
 
 
 def test_dirichlet_fractions_are_the_mean_of_samples():

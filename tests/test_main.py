@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow import csv
 from tiny_runs import ROOT, command, run
 
 from galaxy_jax.checkpoint import Checkpoints
@@ -150,11 +151,18 @@ def test_a_workdir_belongs_to_one_process(finished, challenge_dir, data_dir):
   assert "where another process is at work" in result.stderr.splitlines()[-1]
 
 
-def test_a_live_run_can_be_evaluated(finished):
-  """A reader leaves what a writer has in hand."""
+def test_a_live_run_can_be_evaluated(finished, tmp_path):
+  """A reader leaves what a writer has in hand. As CSV, predictions are those that the run left as Parquet."""
   in_hand = finished[0] / "checkpoints/44.orbax-checkpoint-tmp"
   in_hand.mkdir()
-  result = run([sys.executable, "-m", "galaxy_jax.evaluate", f"--workdir={finished[0]}"])
+  output = tmp_path / "out.csv"
+  result = run([sys.executable, "-m", "galaxy_jax.evaluate", f"--workdir={finished[0]}", f"--output={output}"])
   assert result.returncode == 0, result.stderr
   assert in_hand.exists()
   in_hand.rmdir()
+  written, expected = csv.read_csv(output), pq.read_table(finished[0] / "predictions.parquet")[:6]
+  assert written.column_names == expected.column_names
+  for name in COLUMNS:
+    np.testing.assert_allclose(written[name].to_numpy(), expected[name].to_numpy(), rtol=1e-5)
+  for name in ("galaxy_id", "description"):
+    assert written[name].to_pylist() == expected[name].to_pylist()

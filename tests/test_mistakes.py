@@ -86,8 +86,15 @@ def test_a_loss_that_is_no_number_names_batch_and_checkpoint(challenge_dir, data
   assert "config.optimizer.learning_rate" in result.stderr
 
 
-def test_help_without_arguments():
-  result = run([sys.executable, "-m", "galaxy_jax.main"])
+@pytest.mark.parametrize(("flags", "message"), [
+    ([], "--config=… and --workdir=… must be given"),
+    (["--workdir=x"], "--config=… must be given"),
+    (["--config=configs/gz2.py:cpu"], "--workdir=… must be given"),
+    (["--config=configs/gz2.py:cpu", "--workdir="], "--workdir= is empty"),
+])
+def test_what_is_not_given_is_named_with_an_example(flags, message):
+  result = run([sys.executable, "-m", "galaxy_jax.main", *flags])
   assert result.returncode == 1
-  assert "--config" in result.stderr
-  assert "Traceback" not in result.stderr
+  line, = result.stderr.splitlines()
+  assert line.startswith(f"error: {message}")
+  assert "python -m galaxy_jax.main --config=configs/gz2.py --workdir=runs/gz2" in line

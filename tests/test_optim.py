@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -49,3 +50,45 @@ def test_nesterov_follows_sutskevers_recursion():
 def test_an_unknown_optimiser_is_refused():
   with pytest.raises(ValueError, match="'adamw' or 'nesterov'"):
     optim.optimizer("adam", lambda _: 0.1)
+
+
+def moved(kind, updates_from, **options):
+  """How much each part of a small model moves in a step at rate 0.1, gradient 0.3 everywhere."""
+  params = {name: {"kernel": jnp.ones((2, 2))} for name in ("stem", "stage1_block1", "stage1_block2", "stage2", "head")}
+  transformation = optim.optimizer(kind, lambda _: 0.1, **options)
+  gradient = jax.tree.map(lambda p: jnp.full_like(p, updates_from), params)
+  updates, state = jax.jit(transformation.update)(gradient, transformation.init(params), params)
+  return {name: float(np.mean(part["kernel"])) for name, part in updates.items()}, state
+
+
+@pytest.mark.parametrize("kind", ["adamw", "nesterov"])
+def test_frozen_stages_do_not_move_and_have_no_moments(kind):
+  steps, state = moved(kind, 0.3, weight_decay=0.5, frozen=("stem", "stage1"))
+  assert {name: value < 0 for name, value in steps.items()} == {
+      "stem": False, "stage1_block1": False, "stage1_block2": False, "stage2": True, "head": True}
+  assert steps["stem"] == steps["stage1_block2"] == 0
+  moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (2, 2)]
+  assert len(moments) == 2 * (2 if kind == "adamw" else 1)
+
+
+def test_the_largest_norm_is_of_what_is_trained():
+  steps, _ = moved("nesterov", 3.0, clip=1.0, momentum=0.0, frozen=("stem", "stage1", "stage2"))
+  np.testing.assert_allclose(steps["head"], -0.1 / 2, rtol=1e-6)  # a gradient of norm 1 over four numbers
+
+
+@pytest.mark.parametrize("kind", ["adamw", "nesterov"])
+def test_the_rate_falls_with_each_stage_from_the_output(kind):
+  plain, _ = moved(kind, 0.3, weight_decay=0.5)
+  steps, _ = moved(kind, 0.3, weight_decay=0.5, layer_decay=0.5)
+  factors = {"stem": 1 / 8, "stage1_block1": 1 / 4, "stage1_block2": 1 / 4, "stage2": 1 / 2, "head": 1}
+  np.testing.assert_allclose([steps[name] / plain[name] for name in factors], list(factors.values()), rtol=1e-6)
+  frozen, _ = moved(kind, 0.3, weight_decay=0.5, layer_decay=0.5, frozen=("stage2",))
+  np.testing.assert_allclose(frozen["stem"], steps["stem"], rtol=1e-6)
+
+
+def test_a_stage_that_is_not_there_is_refused_with_those_that_are():
+  params = {"stem": 0, "stage1_block1": 0, "stage2_block1": 0, "head": 0}
+  with pytest.raises(ValueError, match=r"frozen has 'stage3', 'body'; the stages .* are stem, stage1, stage2, head\."):
+    optim.check_stages(params, ("stage1", "stage3", "body"))
+  with pytest.raises(ValueError, match="nothing is left to train"):
+    optim.check_stages(params, ("stem", "stage1", "stage2", "head"))

@@ -4,25 +4,54 @@ Every model is a flax module called as `model.apply(variables, images, train=…
 `(outputs, features)`: outputs (B, outputs) float32 without a final nonlinearity, and features, a dict of the named
 stages (`stage1`, …, `pooled`), for transfer learning, detection, embeddings and saliency. A new model is a file
 and a line in MODELS.
+
+A parameter's name begins with its stage, before any underscore (`stage2_block1`): stages can be frozen and have rates
+of their own. A model with batch norm has an attribute `still`, the stages in which its running moments stay.
 """
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 
-from galaxy_jax.models import alexnet, galaxyid, resnet
+from galaxy_jax.models import (
+    alexnet,
+    convnext,
+    dieleman,
+    galaxyid,
+    inception,
+    most_frequent,
+    resnet,
+    vgg,
+    vision_transformer,
+    xception,
+)
+from galaxy_jax.models.layers import stage_of
 
 MODELS = {
     "alexnet": alexnet.AlexNet,
+    "convnext_base": convnext.ConvNeXtBase,
+    "convnext_nano": convnext.ConvNeXtNano,
+    "convnext_pico": convnext.ConvNeXtPico,
+    "convnext_small": convnext.ConvNeXtSmall,
+    "convnext_tiny": convnext.ConvNeXtTiny,
+    "dieleman": dieleman.Dieleman,
+    "dinov2_base": vision_transformer.DINOv2Base,
+    "dinov2_small": vision_transformer.DINOv2Small,
     "galaxyid": galaxyid.GalaxyID,
+    "inception_v3": inception.InceptionV3,
+    "most_frequent": most_frequent.MostFrequent,
     "resnet18": resnet.ResNet18,
     "resnet26": resnet.ResNet26,
     "resnet50": resnet.ResNet50,
     "resnet101": resnet.ResNet101,
+    "vgg16": vgg.VGG16,
+    "xception": xception.Xception,
 }
 
 
-def create(name: str, **options: Any) -> nn.Module:
-  """The model called `name` with its options.
+def create(name: str, *, still: Sequence[str] = (), **options: Any) -> nn.Module:
+  """The model called `name` with its options; `still`: the stages whose batch norms, if any, stay as they are.
 
   Raises:
     ValueError: no model has this name, or it does not take one of the options.
@@ -30,6 +59,15 @@ def create(name: str, **options: Any) -> nn.Module:
   if name not in MODELS:
     raise ValueError(f"config.model.name is {name!r}; the models are {', '.join(sorted(MODELS))}.")
   try:
-    return MODELS[name](**options)
+    model = MODELS[name](**options)
   except TypeError as error:
     raise ValueError(f"model {name!r}: {error}. See the attributes in its docstring.") from error
+  return model.clone(still=tuple(still)) if still and hasattr(model, "still") else model
+
+
+def stages(params: dict) -> list[str]:
+  """The stages of a model's parameters from image to output: the stem, numbered ones, what follows, the head."""
+  def place(stage):
+    letters, number = re.fullmatch(r"(.*?)(\d*)", stage).groups()
+    return {"stem": 0, "conv": 1, "stage": 1, "head": 3}.get(letters, 2), int(number or 0), letters
+  return sorted({stage_of(name) for name in params}, key=place)

@@ -13,6 +13,11 @@ import jax
 import jax.numpy as jnp
 
 
+def stage_of(name: str) -> str:
+  """The stage of a network that a parameter belongs to: what its name has before the first underscore."""
+  return name.partition("_")[0]
+
+
 class BatchNorm(nn.Module):
   """Batch normalisation over the real rows of the global batch (Ioffe and Szegedy 2015).
 
@@ -20,12 +25,15 @@ class BatchNorm(nn.Module):
     axis_name: the pmapped axis to sum the moments over; None under jit, where the batch is global already.
     momentum: share of the running moments that one step keeps.
     epsilon: added to the variance.
+    still: stages of the network (see models.stage_of) in which the running moments stay as they are and normalise in
+      training, too; ("all",) for every one.
     scale_init: initial scale; zeros make a residual branch start as nothing.
     dtype: of the result. The moments are float32 always.
   """
   axis_name: str | None = None
   momentum: float = 0.9
   epsilon: float = 1e-5
+  still: tuple[str, ...] = ()
   scale_init: Callable = nn.initializers.ones
   dtype: Any = jnp.float32
 
@@ -37,7 +45,7 @@ class BatchNorm(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (channels,))
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
     running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
-    if not train:
+    if not train or self._is_still():
       factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
       shift = bias - running_mean.value * factor
       return (x.astype(jnp.float32) * factor + shift).astype(self.dtype)
@@ -49,6 +57,9 @@ class BatchNorm(nn.Module):
       running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
       running_var.value = self.momentum * running_var.value + (1 - self.momentum) * var
     return y.astype(self.dtype)
+
+  def _is_still(self):
+    return "all" in self.still or any(stage_of(name) in self.still for name in self.path)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -122,13 +133,25 @@ class Dropout(nn.Module):
     return jnp.where(jax.vmap(draw)(keys), x / (1 - self.rate), 0).astype(x.dtype)
 
 
-def make_norm(kind: str, *, axis_name: str | None, dtype: Any) -> Callable[..., nn.Module]:
-  """The constructor of a normalisation layer by its name, `batch` or `group`."""
+def make_norm(kind: str, *, axis_name: str | None, dtype: Any, still: tuple[str, ...] = ()) -> Callable[..., nn.Module]:
+  """The constructor of a normalisation layer by its name, `batch` or `group`; `still` is for `batch`."""
   if kind == "batch":
-    return lambda **options: BatchNorm(axis_name=axis_name, dtype=dtype, **options)
+    return lambda **options: BatchNorm(axis_name=axis_name, dtype=dtype, still=still, **options)
   if kind == "group":
     return lambda **options: GroupNorm(dtype=dtype, **options)
   raise ValueError(f"norm is {kind!r}; expected 'batch' or 'group'.")
+
+
+def check_size(images: jax.Array, smallest: int, *, multiple: int = 1) -> None:
+  """Refuses images (B, H, W, C) of which nothing would be left on the way through a network.
+
+  Raises:
+    ValueError: a side has fewer than `smallest` pixels or is no multiple of `multiple`.
+  """
+  height, width = images.shape[1:3]
+  if min(height, width) < smallest or height % multiple or width % multiple:
+    raise ValueError(f"The images have {height}×{width} pixels; this network takes at least {smallest} a side"
+                     + (f", a multiple of {multiple}" if multiple > 1 else "") + ". Change config.augment.size.")
 
 
 def max_pool_2x2(x: jax.Array) -> jax.Array:

@@ -64,6 +64,7 @@ class ResNet(nn.Module):
     stem_pool: a 3×3 maximum with stride 2 after the stem.
     preactivation: norm and ReLU before each convolution (He et al. 2016).
     norm: 'batch' or 'group'.
+    still: stages whose batch norms keep their running moments and normalise by them, see layers.BatchNorm.
     dropout: rate before the last layer.
     dtype: of the computation; parameters and outputs are float32.
     axis_name: the pmapped axis, for batch norm.
@@ -76,6 +77,7 @@ class ResNet(nn.Module):
   stem_pool: bool = True
   preactivation: bool = False
   norm: str = "batch"
+  still: tuple[str, ...] = ()
   dropout: float = 0.0
   dtype: Any = jnp.float32
   axis_name: str | None = None
@@ -85,7 +87,7 @@ class ResNet(nn.Module):
                keys: jax.Array | None = None) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Images (B, H, W, C) in [0, 1] to outputs (B, outputs) and features by stage."""
     conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=_he_normal)
-    norm = make_norm(self.norm, axis_name=self.axis_name, dtype=self.dtype)
+    norm = make_norm(self.norm, axis_name=self.axis_name, dtype=self.dtype, still=self.still)
     kernel, stride = self.stem
     x = conv(self.width, (kernel, kernel), strides=stride, padding=kernel // 2, name="stem")(images.astype(self.dtype))
     if not self.preactivation:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from galaxy_jax import decision_tree
-from galaxy_jax.files import write_whole
 from galaxy_jax.report import measures
 
 #: How many galaxies each gallery shows.
@@ -31,6 +30,7 @@ class Run(NamedTuple):
     voted: (N, 37) float32 vote fractions, NaN where unlabelled.
     images: (N, S, S, 3) uint8, or a function from (k,) indices to (k, S, S, 3) uint8.
     notes: lines shown before all else, "trained on simulated galaxies" for instance.
+    booleans: whether each answer is predicted by itself, so that a part on answers right and wrong is of use.
   """
   name: str
   facts: dict[str, str | int | float]
@@ -42,6 +42,7 @@ class Run(NamedTuple):
   voted: np.ndarray
   images: np.ndarray | Callable[[np.ndarray], np.ndarray]
   notes: list[str]
+  booleans: bool = False
 
 
 def write(run: Run, workdir: str | Path) -> Path:
@@ -59,7 +60,8 @@ def write(run: Run, workdir: str | Path) -> Path:
   Raises:
     ValueError: arrays that do not belong together, or a prediction that is not finite.
   """
-  from galaxy_jax.report import figures, hexbins, page  # matplotlib takes half a second: only who reports pays.
+  # matplotlib takes half a second: only who reports pays.
+  from galaxy_jax.report import booleans, figures, hexbins, page
 
   ids, predicted, voted = (np.asarray(array) for array in (run.ids, run.predicted, run.voted))
   measures.check(ids, predicted, voted)
@@ -79,8 +81,11 @@ def write(run: Run, workdir: str | Path) -> Path:
     classes = [figures.class_occurrences(predicted_class[labelled], voted_class[labelled])]
   else:
     classes = [figures.class_occurrences(predicted_class)]
+  pick = run.images if callable(run.images) else run.images.__getitem__
+  answers, by_epoch = (booleans.section(ids, predicted, voted, pick, run.history, GALLERY) if run.booleans
+                       else ("", []))
   sheets = [figures.contact_sheet(f"gallery_{name}", [card.image for card in cards],
-                                  [_label(card) for card in cards]) for name, (_, cards) in galleries.items()]
+                                  [page.lines(card) for card in cards]) for name, (_, cards) in galleries.items()]
 
   shown = "".join(f"<h3>{heading}</h3>{page.gallery(cards)}" for heading, cards in galleries.values())
   table = page.class_table(predicted_class[labelled], voted_class[labelled]) if labelled.any() else ""
@@ -94,15 +99,12 @@ def write(run: Run, workdir: str | Path) -> Path:
       page.Section("galaxies", "Best and worst" if "best" in galleries else "Galaxies", shown, new_page=True),
       page.Section("classes", "Classes", f'<div class="pair">{"".join(map(page.figure, classes))}{table}</div>'),
       page.Section("answers", "Every answer, predicted against voted", page.figures(panels)),
+      page.Section("booleans", "Answers right and wrong", answers),
       page.Section("facts", "Results, data and run", f'<div class="pair">{tables}</div>' if tables else ""),
   ]
   text = page.page(run.name, lead, [*run.notes, *_disagreement(run.results, predicted, voted)], numbers, sections)
 
-  workdir = Path(workdir)
-  (workdir / "figures").mkdir(parents=True, exist_ok=True)
-  for chart in [*curves, *errors, *calibrated, *classes, *panels, *sheets]:
-    _replace(workdir / "figures" / f"{chart.name}.png", chart.png)
-  return _replace(workdir / "report.html", text.encode("utf-8"))
+  return page.leave(workdir, text, [*curves, *errors, *calibrated, *classes, *panels, *sheets, *by_epoch])
 
 
 def _summary(predicted, voted, labelled, predicted_class, voted_class):
@@ -154,9 +156,9 @@ def _galleries(run, ids, predicted, voted, by_galaxy):
     if images.ndim != 4 or images.shape[0] != len(rows) or images.shape[-1] != 3 or images.dtype != np.uint8:
       raise ValueError(f"A report needs images of shape ({len(rows)}, S, S, 3) and type uint8 for {len(rows)} indices, "
                        f"not {images.shape} of {images.dtype}: turn greyscale into three channels, scale to 0–255.")
-    result[name] = (heading, [page.Card(ids[i].item(), image, _in_words(predicted[i]),
-                                        _in_words(voted[i]) if len(order) else "", by_galaxy[i],
-                                        _miss(predicted[i], voted[i]) if len(order) else "")
+    result[name] = (heading, [page.vote_card(ids[i].item(), image, _in_words(predicted[i]),
+                                             _in_words(voted[i]) if len(order) else "", by_galaxy[i],
+                                             _miss(predicted[i], voted[i]) if len(order) else "")
                               for i, image in zip(rows, images, strict=True)])
   return result
 
@@ -170,16 +172,3 @@ def _in_words(votes):
 def _miss(predicted, voted):
   column = int(np.argmax(np.abs(predicted - voted)))
   return f"{measures.answer_in_words(column)}: {predicted[column]:.2f} predicted, {voted[column]:.2f} voted"
-
-
-def _label(card):
-  """A card as lines below a small picture."""
-  if not card.voted:
-    return [str(card.identifier), f"predicted: {card.predicted}"]
-  return [f"{card.identifier}, RMSE {card.rmse:.4f}", f"predicted: {card.predicted}", f"voted: {card.voted}"]
-
-
-def _replace(path: Path, content: bytes) -> Path:
-  """Writes a file, whole or not at all."""
-  write_whole(path, lambda fresh: Path(fresh).write_bytes(content))
-  return path

@@ -32,28 +32,28 @@ def _noisy(values, log):
 def _by_quantity(history):
   """{"train/loss": …} → {"loss": {"train": (steps, values)}}, finite points in the order of steps.
 
-  Curves of single questions are left out: they would fill the page.
+  Curves of single questions are left out: they would fill the page; and the epoch, which rises with the step.
   """
   single = {question.name for question in QUESTIONS}
   quantities = {}
   for name, points in history.items():
     series, _, quantity = name.partition("/") if "/" in name else ("", "", name)
-    if "/" in quantity or quantity in single:
+    if "/" in quantity or quantity in single or quantity == "epoch":
       continue
     array = np.asarray(points, np.float64).reshape(-1, 2)
     array = array[np.isfinite(array).all(axis=1)]
     if len(array):
       array = array[np.argsort(array[:, 0], kind="stable")]
       quantities.setdefault(quantity, {})[series] = (array[:, 0], array[:, 1])
-  first = {"loss": 0, "rmse": 1, "learning_rate": 3}
+  first = {"loss": 0, "rmse": 1, "accuracy": 1, "learning_rate": 3}
   return dict(sorted(quantities.items(), key=lambda item: first.get(item[0], 2)))
 
 
 def _best(quantity, values):
   """The index of a curve's best point with the word for it, or None where neither end is better."""
-  if "accuracy" in quantity or quantity == "learning_rate":
+  if "accuracy" in quantity or quantity in ("macro_f1", "learning_rate"):
     return int(np.argmax(values)), "highest"
-  if "loss" in quantity or "rmse" in quantity:
+  if quantity in ("error", "cross_entropy") or "loss" in quantity or "rmse" in quantity:
     return int(np.argmin(values)), "lowest"
   return None
 
@@ -70,7 +70,7 @@ def _label_ends(axes, ends):
 
 
 def curves(history) -> list[Chart]:
-  """One chart for each quantity logged: loss and RMSE first, the learning rate last.
+  """One chart for each quantity logged: loss, RMSE and accuracy first, the learning rate last.
 
   Args:
     history: {"train/loss": [(step, value), …], …}; what follows the first slash is the quantity.
@@ -206,29 +206,34 @@ def calibration(result: measures.Calibration) -> Chart:
   return Chart("calibration", "Calibration", image, f"Reliability diagram. Bin means: {spoken}.", caption)
 
 
-def class_occurrences(predicted_class, voted_class=None) -> Chart:
-  """Bars of how many galaxies each main class has, predicted and, where known, voted.
+def class_occurrences(predicted_class, true_class=None, *, names=measures.MAIN_CLASSES, truth="voted",
+                      meaning="Galaxies by main class, following the leading answer at each question.") -> Chart:
+  """Bars of how many galaxies each class has, predicted and, where known, in truth.
 
   Args:
-    predicted_class: (N,) indices into `measures.MAIN_CLASSES`, −1 for none.
-    voted_class: (N,) the same from the votes, or None without any.
+    predicted_class: (N,) indices into `names`, −1 for none.
+    true_class: (N,) the same as voted or labelled, or None without any.
+    names: of the classes, in words.
+    truth: the word for true_class.
+    meaning: what the classes are, the caption's first sentence.
   """
-  kinds = len(measures.MAIN_CLASSES)
-  series = [] if voted_class is None else [("voted", voted_class, NEUTRAL)]
+  kinds = len(names)
+  series = [] if true_class is None else [(truth, true_class, NEUTRAL)]
   series.append(("predicted", predicted_class, ACCENT))
   counts = {name: np.bincount(index[index >= 0], minlength=kinds) for name, index, _ in series}
   height = 0.72 / len(series)
   most = max(1, *(count.max() for count in counts.values()))
+  tall = max(1.2, 0.4625 * kinds)
   with styled():
-    figure = new(4.2)
-    axes = place(figure, 1.72, 0.15, 2.58, 3.7)
+    figure = new(tall + 0.5)
+    axes = place(figure, 1.72, 0.15, 2.58, tall)
     for row, (name, _, colour) in enumerate(series):
       at = np.arange(kinds) + (row - (len(series) - 1) / 2) * height
       axes.barh(at, counts[name], height=0.9 * height, color=colour)
       for y, count in zip(at, counts[name], strict=True):
         axes.text(count + 0.015 * most, y, f"{count:,}", va="center", fontsize=9, color=INK)
-      axes.annotate(name, (0.3 * row, 1.02), xycoords="axes fraction", color=colour, fontweight="bold")
-    axes.set_yticks(np.arange(kinds), measures.MAIN_CLASSES)
+      axes.annotate(name, (0.35 * row, 1 + 0.075 / tall), xycoords="axes fraction", color=colour, fontweight="bold")
+    axes.set_yticks(np.arange(kinds), ["\n".join(textwrap.wrap(name, 24)) for name in names], parse_math=False)
     axes.set_ylim(kinds - 0.5, -0.5)
     axes.set_xlim(0, 1.15 * most)
     axes.tick_params(axis="y", length=0)
@@ -236,10 +241,10 @@ def class_occurrences(predicted_class, voted_class=None) -> Chart:
     axes.spines["bottom"].set_visible(False)
     image = png(figure)
   common = int(np.argmax(counts["predicted"]))
-  caption = ("Galaxies by main class, following the leading answer at each question. Most often predicted is "
-             f"“{measures.MAIN_CLASSES[common]}”: {counts['predicted'][common]:,} of {len(predicted_class):,}")
-  caption += f", voted {counts['voted'][common]:,}." if "voted" in counts else "."
-  spoken = "; ".join(f"{name} " + ", ".join(f"{kind} {count[k]}" for k, kind in enumerate(measures.MAIN_CLASSES))
+  caption = (f"{meaning} Most often predicted is “{names[common]}”: {counts['predicted'][common]:,} of "
+             f"{len(predicted_class):,}")
+  caption += f", {truth} {counts[truth][common]:,}." if truth in counts else "."
+  spoken = "; ".join(f"{name} " + ", ".join(f"{kind} {count[k]}" for k, kind in enumerate(names))
                      for name, count in counts.items())
   return Chart("class_occurrences", "How often each class occurs", image, f"Bar chart: {spoken}.", caption)
 

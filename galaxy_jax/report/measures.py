@@ -11,7 +11,9 @@ import numpy as np
 from tfds_builders.gz2_tree import COLUMNS, QUESTIONS, Question
 
 # How the catalogue's names read on a page, where replacing the underscores is not enough.
-_SPELLING = {"cant_tell": "can't tell", "cigar_shaped": "cigar-shaped", "rmse": "RMSE"}
+_SPELLING = {"cant_tell": "can't tell", "cigar_shaped": "cigar-shaped", "rmse": "RMSE",
+             "macro_f1": "mean F1 of the classes", "balanced_accuracy": "mean accuracy of the classes",
+             "top_2_accuracy": "accuracy of two guesses"}
 _QUESTION_SPELLING = {"edgeon": "edge-on", "spiral": "spiral arms", "odd": "anything odd", "rounded": "roundness",
                       "arms_winding": "arm winding", "arms_number": "number of arms"}
 

@@ -6,11 +6,13 @@ import base64
 import io
 import re
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from galaxy_jax.files import write_whole
 from galaxy_jax.report import measures
 from galaxy_jax.report.style import Chart
 from galaxy_jax.report.stylesheet import CSS
@@ -22,22 +24,27 @@ _CARD_PIXELS = 288
 
 
 class Card(NamedTuple):
-  """One galaxy of the gallery.
+  """One galaxy of a gallery.
 
   Attributes:
     identifier: its id.
     image: (S, S, 3) uint8.
-    predicted: what was predicted, in words.
-    voted: what was voted, in words; empty where unlabelled.
-    rmse: over its answers; NaN where unlabelled.
-    miss: the answer that is furthest off, in words; empty where unlabelled.
+    said: what there is to say of it, as (term, words).
+    aside: a number or a word beside the id.
+    alt: what the image shows, beside the id; a sentence, or empty.
   """
   identifier: int | str
   image: np.ndarray
-  predicted: str
-  voted: str
-  rmse: float
-  miss: str
+  said: tuple[tuple[str, str], ...]
+  aside: str = ""
+  alt: str = ""
+
+
+def vote_card(identifier: int | str, image: np.ndarray, predicted: str, voted: str, rmse: float, miss: str) -> Card:
+  """The card of a galaxy with votes; `voted` and `miss`, the answer that is furthest off, are empty without any."""
+  said = (("Predicted", predicted), ("Voted", voted), ("Furthest off", miss))
+  return Card(identifier, image, said if voted else said[:1], f"RMSE {rmse:.4f}" if voted else "",
+              f"Volunteers saw: {voted}." if voted else "")
 
 
 class Section(NamedTuple):
@@ -84,7 +91,7 @@ def figures(charts: list[Chart]) -> str:
 
 
 def gallery(cards: list[Card]) -> str:
-  """Cards of galaxies with what was predicted and voted."""
+  """Cards of galaxies with what is said of them."""
   return f'<ul class="cards">{"".join(f"<li>{_card(card)}</li>" for card in cards)}</ul>'
 
 
@@ -93,17 +100,18 @@ def _card(card):
   image.thumbnail((_CARD_PIXELS, _CARD_PIXELS))
   buffer = io.BytesIO()
   image.save(buffer, format="JPEG", quality=90)
-  rows = [("Predicted", card.predicted)]
-  alt = f"Galaxy {card.identifier}."
-  error = ""
-  if card.voted:
-    rows += [("Voted", card.voted), ("Furthest off", card.miss)]
-    error = f"<span>RMSE {card.rmse:.4f}</span>"
-    alt += f" Volunteers saw: {card.voted}."
-  said = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows)
+  alt = f"Galaxy {card.identifier}. {card.alt}".rstrip()
+  aside = f"<span>{escape(card.aside)}</span>" if card.aside else ""
+  said = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in card.said)
   return (f'<article><img src="{_data_uri("jpeg", buffer.getvalue())}" width="{image.width}" height="{image.height}" '
-          f'alt="{escape(alt)}"><div class="words"><h4>{escape(str(card.identifier))}{error}</h4><dl>{said}</dl></div>'
+          f'alt="{escape(alt)}"><div class="words"><h4>{escape(str(card.identifier))}{aside}</h4><dl>{said}</dl></div>'
           "</article>")
+
+
+def lines(card: Card) -> list[str]:
+  """A card's first words as lines below a small picture."""
+  first = f"{card.identifier}, {card.aside}" if card.aside else str(card.identifier)
+  return [first, *(f"{term.lower()}: {text}" for term, text in card.said[:2])]
 
 
 def facts(title: str, explanation: str, items: dict) -> str:
@@ -122,15 +130,25 @@ def class_table(predicted: np.ndarray, voted: np.ndarray) -> str:
   for index, name in enumerate(measures.MAIN_CLASSES):
     ours, theirs = predicted == index, voted == index
     both, n_ours, n_theirs = int((ours & theirs).sum()), int(ours.sum()), int(theirs.sum())
-    cells = (f"{n_theirs:,}", f"{n_ours:,}", _percent(both, n_theirs), _percent(both, n_ours))
-    rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}</tr>')
-  head = "".join(f'<th scope="col" class="number">{name}</th>' for name in ("voted", "predicted", "found", "right"))
-  return ("<table><caption><strong>Agreement by class.</strong> Found: the share of a class's voted galaxies that were "
-          "predicted as such. Right: the share of those predicted as such that were voted so.</caption>"
-          f'<thead><tr><th scope="col">class</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
+    rows.append((name, f"{n_theirs:,}", f"{n_ours:,}", percent(both, n_theirs), percent(both, n_ours)))
+  return table(("class", "voted", "predicted", "found", "right"), rows, "Agreement by class.",
+               "Found: the share of a class's voted galaxies that were predicted as such. Right: the share of those "
+               "predicted as such that were voted so.")
 
 
-def _percent(part, whole):
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]], title: str, explanation: str) -> str:
+  """A table whose first column is names and whose others are numbers, written as they come."""
+  first, *others = head
+  cells = "".join(f'<th scope="col" class="number">{escape(name)}</th>' for name in others)
+  body = "".join(f'<tr><th scope="row">{_breakable(name)}</th>'
+                 + "".join(f"<td class=number>{escape(number)}</td>" for number in numbers) + "</tr>"
+                 for name, *numbers in rows)
+  return (f"<table><caption><strong>{escape(title)}</strong> {escape(explanation)}</caption>"
+          f'<thead><tr><th scope="col">{escape(first)}</th>{cells}</tr></thead><tbody>{body}</tbody></table>')
+
+
+def percent(part: float, whole: float) -> str:
+  """A share in whole per cent, a dash where there is nothing to have a share in."""
   return f"{part / whole:.0%}" if whole else "–"
 
 
@@ -142,7 +160,7 @@ def tiles(items: list[tuple[str, str, str]]) -> str:
 
 
 def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, str]],
-         sections: list[Section], *, kicker: str = "galaxy_jax run report") -> str:
+         sections: list[Section], *, kicker: str = "galaxy_jax run report", figures_folder: str = "figures") -> str:
   """The whole page.
 
   Args:
@@ -152,6 +170,7 @@ def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, s
     numbers: the tiles' (name, number, comparison).
     sections: those without a body are left out.
     kicker: what kind of page it is, above the name.
+    figures_folder: where its figures lie, beside it.
   """
   sections = [section for section in sections if section.body]
   links = "".join(f'<li><a href="#{section.anchor}">{escape(section.heading)}</a></li>' for section in sections)
@@ -171,10 +190,25 @@ def page(name: str, lead: str, notes: list[str], numbers: list[tuple[str, str, s
 </head>
 <body>
 <header><p class="kicker">{escape(kicker)}</p><h1>{escape(name)}</h1>{warnings}<p class="lead">{escape(lead)}</p>
-{tiles(numbers)}</header>
+{tiles(numbers) if numbers else ""}</header>
 <nav aria-label="Contents"><ul>{links}</ul></nav>
 <main>{body}</main>
-<footer>Every figure is also a PNG file in the folder figures, beside this page.</footer>
+<footer>Every figure is also a PNG file in the folder {escape(figures_folder)}, beside this page.</footer>
 </body>
 </html>
 """
+
+
+def leave(workdir: str | Path, text: str, charts: list[Chart], *, name: str = "report.html",
+          figures_folder: str = "figures") -> Path:
+  """Writes the charts into their folder and then the page: a reader sees the old one or the new, never a half.
+
+  Returns:
+    The page's path.
+  """
+  workdir = Path(workdir)
+  (workdir / figures_folder).mkdir(parents=True, exist_ok=True)
+  for chart in charts:
+    write_whole(workdir / figures_folder / f"{chart.name}.png", lambda fresh: Path(fresh).write_bytes(chart.png))
+  write_whole(workdir / name, lambda fresh: Path(fresh).write_bytes(text.encode("utf-8")))
+  return workdir / name

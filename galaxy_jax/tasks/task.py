@@ -2,6 +2,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Task(NamedTuple):
   """A problem as a few pure functions.
@@ -18,8 +20,10 @@ class Task(NamedTuple):
     predict: (variables, batch) → outputs (B, ...), with all test-time views.
     metrics: (outputs, batch) → {name: (sum, count)}.
     finish: {name: (sum, count)} → {name: float}.
-    labels: the labels of a batch, beside `image` and `mask`.
+    absent: what stands in one row for a label that is missing, by the labels of a batch, beside `image` and `mask`.
     score: the name among the finished metrics that decides which checkpoint is best; lower is better.
+    explain: (variables, images, classes) → what the network sees of the images, maps of where it sees the classes, and
+      the stage they were taken from; raises saliency.NoMapError. None where the outputs are no classes.
   """
   init: Callable
   augment: Callable
@@ -27,5 +31,11 @@ class Task(NamedTuple):
   predict: Callable
   metrics: Callable
   finish: Callable
-  labels: tuple[str, ...]
+  absent: dict[str, np.ndarray]
   score: str
+  explain: Callable | None = None
+
+  @property
+  def labels(self) -> tuple[str, ...]:
+    """The labels of a batch."""
+    return tuple(self.absent)

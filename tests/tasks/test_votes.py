@@ -3,10 +3,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from conftest import valid_votes
 
 from galaxy_jax import decision_tree, metrics, models
 from galaxy_jax.tasks import votes
+from tfds_builders.gz2_tree import QUESTIONS
 
 
 def make(**changes):
@@ -80,10 +82,39 @@ def test_greyscale_images_have_one_channel(batch):
   assert task.predict(task.init(jax.random.key(0)), batch).shape == (5, 37)
 
 
+def test_the_loss_on_counts_is_the_likelihood_of_a_galaxys_questions(batch):
+  task = make(output="dirichlet", loss=votes.ON_COUNTS)
+  assert task.labels == ("vote_fractions", "vote_counts")
+  counts = np.random.default_rng(3).integers(0, 9, (5, 37))
+  counts[2, 15:] = 0
+  counted = batch | {"vote_counts": jnp.asarray(counts, jnp.float32)}
+  variables = task.init(jax.random.key(0))
+  keys = jax.random.split(jax.random.key(1), 5)
+  seen = task.augment(keys, counted)
+  sums, _ = task.loss(variables, seen, keys)
+  network = models.create("galaxyid", outputs=37, width=4)
+  logits = np.asarray(network.apply(variables, seen["image"], train=True, keys=keys)[0], np.float64)
+  concentrations = 1 + 100 / (1 + np.exp(-logits))
+  expected = 0.0
+  for question in QUESTIONS:
+    alpha, votes_cast = concentrations[:, question.columns], counts[:, question.columns]
+    logs = scipy.stats.dirichlet_multinomial.logpmf(votes_cast, alpha, votes_cast.sum(-1))
+    expected -= logs[[0, 2, 3]].sum()
+  total, count = sums["loss"]
+  assert count == 3  # the second galaxy has no fractions, the last is padding
+  np.testing.assert_allclose(total, expected, rtol=1e-4)
+  # What is predicted: the mean of the distributions, down the tree; averaged views have no likelihood.
+  predicted = task.predict(variables, batch)
+  np.testing.assert_allclose(decision_tree.question_sums(predicted), decision_tree.parent_fractions(predicted),
+                             atol=1e-5)
+  assert "loss" not in task.metrics(predicted, batch)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"output": "softmax"}, r"config\.model\.output is 'softmax'"),
     ({"loss": "hinge"}, r"config\.loss\.name is 'hinge'"),
     ({"loss": "tree_cross_entropy", "output": "sigmoid"}, "goes with"),
+    ({"loss": "dirichlet_multinomial", "output": "tree"}, "goes with config.model.output 'dirichlet'"),
 ])
 def test_settings_that_make_no_sense_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):

@@ -1,0 +1,90 @@
+"""How the tasks on whole images see them: a network behind augmentation in training and behind fixed views after it."""
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from galaxy_jax import augment as augmentation
+from galaxy_jax import saliency
+
+
+class Vision(NamedTuple):
+  """A network with the way images come to it.
+
+  Attributes:
+    init: key → variables.
+    augment: (keys, batch) → batch, with the images as the network takes them.
+    train: (variables, batch, keys) → (logits, the new collections other than `params`), of an augmented batch.
+    average: (variables, images, layer) → the mean of `layer(logits)` over the test-time views, (B, ...).
+    explain: (variables, images, classes) → (what the network sees of each working image, upright and in colour,
+      (B, size, size, 3) in [0, 1]; maps of where each class is seen in it, and their stage, see saliency.grad_cam).
+  """
+  init: Callable
+  augment: Callable
+  train: Callable
+  average: Callable
+  explain: Callable
+
+
+def make(network, *, size: int, view: float, working_size: int, greyscale: bool, geometry: dict, colour: dict,
+         rotations: int, flips: bool, zooms: Sequence[float], normalise: str = "none") -> Vision:
+  """Puts a network behind its views.
+
+  Args:
+    network: a model of galaxy_jax.models.
+    size: pixels the network sees.
+    view: share of the working image's width that it sees.
+    working_size: pixels of the working images.
+    greyscale: one channel instead of three.
+    geometry: how images are turned in training, see augment.affine_matrices.
+    colour: how their colours change, see augment.colour.
+    rotations: test-time rotations, by equal parts of a turn, 1 for none.
+    flips: whether each is mirrored too.
+    zooms: and seen at each of these zooms.
+    normalise: what becomes of the pixels last, a name in augment.NORMALISATIONS.
+
+  Raises:
+    ValueError: an unknown normalisation.
+  """
+  if normalise not in augmentation.NORMALISATIONS:
+    raise ValueError(f"config.augment.normalise is {normalise!r}; expected "
+                     f"{', '.join(augmentation.NORMALISATIONS)}.")
+  crop = view * working_size
+  upright, = augmentation.view_matrices(crop=crop, size=size)
+  views = augmentation.view_matrices(crop=crop, size=size, rotations=[360 * i / rotations for i in range(rotations)],
+                                     flips=(False, True) if flips else (False,), zooms=zooms)
+
+  def taken(images):
+    """Images as the network takes them, from colour ones in [0, 1]."""
+    return augmentation.NORMALISATIONS[normalise](augmentation.greyscale(images) if greyscale else images)
+
+  def apply(variables, images):
+    return network.apply(variables, images, train=False)
+
+  def init(key):
+    images = jnp.zeros((1, size, size, 1 if greyscale else 3))
+    return jax.jit(partial(network.init, train=False))(key, images)
+
+  def augment(keys, batch):
+    matrices = augmentation.affine_matrices(keys, crop=crop, size=size, **geometry)
+    images = augmentation.colour(keys, augmentation.warp(batch["image"], matrices, size), **colour)
+    return batch | {"image": taken(images)}
+
+  def train(variables, batch, keys):
+    (logits, _), collections = network.apply(variables, batch["image"], train=True, mask=batch["mask"], keys=keys,
+                                             mutable=[name for name in variables if name != "params"])
+    return logits, collections
+
+  def average(variables, images, layer):
+    # Views are folded into the batch: a loop around convolutions is slow on CPU.
+    turned = jnp.stack([augmentation.warp(images, matrix, size) for matrix in views], axis=1)
+    logits, _ = apply(variables, taken(turned.reshape(-1, *turned.shape[2:])))
+    return jnp.mean(layer(logits).reshape(len(images), len(views), -1), axis=1)
+
+  def explain(variables, images, classes):
+    seen = augmentation.warp(images, upright, size)
+    return seen, *saliency.grad_cam(apply, variables, taken(seen), classes)
+
+  return Vision(init, augment, train, average, explain)

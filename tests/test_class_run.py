@@ -1,0 +1,130 @@
+"""A run of classes from the table to the page: a user's survey, some galaxies of which have no class."""
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from own_survey import build, encoded, write_csv
+
+from galaxy_jax import evaluate, experiment
+from galaxy_jax.configs import base
+from galaxy_jax.data import class_labels
+from galaxy_jax.parallel import Parallel
+from galaxy_jax.train import train
+
+KINDS = ("dark", "light", "red")
+COLOURS = {"dark": (30, 30, 30), "light": (220, 220, 220), "red": (230, 40, 40), "": (128, 128, 128)}
+
+
+def survey(folder, kinds, splits):
+  """A survey whose classes are colours."""
+  folder.mkdir()
+  rng = np.random.default_rng(0)
+  rows = [["id", "path", "kind", "where"]]
+  for number, (kind, split) in enumerate(zip(kinds, splits, strict=True)):
+    pixels = np.clip(np.array(COLOURS[kind]) + rng.normal(0, 20, (16, 16, 3)), 0, 255).astype(np.uint8)
+    (folder / f"{number}.png").write_bytes(encoded(pixels, "PNG"))
+    rows.append([number, f"{number}.png", kind, split])
+  write_csv(folder / "t.csv", rows)
+  (folder / "own_images.toml").write_text('[labels]\nlabel = "kind"\nnames = ["dark", "light", "red"]\n'
+                                          '[splits]\ncolumn = "where"')
+  return folder
+
+
+def config_of(folder, data_dir, **keys):
+  c = base.get_config()
+  c.task, c.data.builder, c.loss.name = "classes", "own_images", "cross_entropy"
+  c.data.manual_dir, c.data.data_dir = str(folder), str(data_dir)
+  c.data.size = c.augment.size = 16
+  c.augment.view = 1.0
+  c.model.name, c.model.options.width = "galaxyid", 4
+  c.train.batch_size, c.train.steps, c.train.log_every, c.eval.batch_size = 8, 24, 8, 8
+  c.optimizer.learning_rate, c.eval.rotations, c.eval.flips = 1e-2, 2, False
+  c.update_from_flattened_dict(keys)
+  return c
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A finished run with balanced weights and the frequencies' biases: its folder, its metrics, its survey."""
+  folder = tmp_path_factory.mktemp("classes")
+  kinds = ["dark"] * 14 + ["light"] * 6 + ["red"] * 4 + [""] * 2 + ["dark", "light", "red", ""] * 3 + [""] * 3
+  own = survey(folder / "s", kinds, ["train"] * 26 + ["validation"] * 12 + ["test"] * 3)
+  build(own, folder / "data")
+  config = experiment.resolve(config_of(own, folder / "data", **{"loss.class_weights": "balanced",
+                                                                 "model.head_bias": "log_frequencies"}))
+  assert train(config, folder / "run").finished
+  return folder, evaluate.finish_run(config, folder / "run", "python …"), config
+
+
+def test_what_a_run_leaves_agrees_with_itself(run):
+  folder, metrics, _ = run
+  workdir = folder / "run"
+  table = pq.read_table(workdir / "predictions.parquet")
+  assert table["split"].to_pylist() == ["validation"] * 12 + ["test"] * 3
+  probabilities = np.stack([table[f"probability_{name}"].to_numpy() for name in KINDS], 1)
+  np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+  predicted = np.array(table["predicted"].to_pylist())
+  np.testing.assert_array_equal(predicted, np.array(KINDS)[probabilities.argmax(1)])
+  labels = table["label"].to_pylist()
+  assert labels[:4] == ["dark", "light", "red", None] and labels[12:] == [None] * 3
+  known = np.array([label is not None for label in labels])
+  right = predicted[known] == np.array(labels)[known]
+  assert metrics["accuracy"] == pytest.approx(right.mean()) and right.mean() > 0.6  # colours are easy
+  assert metrics["error"] == pytest.approx(1 - right.mean())
+  assert not any(name.startswith("test/") for name in metrics)  # it has no labels
+  for name in KINDS:
+    of_class = right[np.array(labels)[known] == name]
+    assert metrics[f"accuracy/{name}"] == pytest.approx(of_class.mean())
+  assert json.loads((workdir / "metrics.json").read_text())["accuracy"] == metrics["accuracy"]
+  assert json.loads((workdir / "data.json").read_text())["train"]["classes"] == list(KINDS)
+  assert {"report.html", "facts.json"} <= {path.name for path in workdir.iterdir()}
+  assert not (workdir / "submission.csv").exists()
+  assert (workdir / "figures/attention_right.png").exists()
+
+
+def test_galaxies_are_counted_without_those_of_unknown_class(run):
+  _, _, config = run
+  builder = experiment.open_dataset(config)
+  np.testing.assert_array_equal(experiment.class_counts(config, builder, KINDS), [14, 6, 4])
+  config = config.copy_and_resolve_references()
+  config.data.source = "simulated"
+  with pytest.raises(ValueError, match=r"config\.loss\.class_weights counts the classes of the training split"):
+    experiment.class_counts(config, builder, KINDS)
+
+
+def test_other_data_sets_are_predicted_but_not_measured_on_other_classes(run, tmp_path):
+  folder, _, config = run
+  plain = tmp_path / "plain"
+  plain.mkdir()
+  write_csv(plain / "t.csv", [["id", "path"], *[[n, "a.png"] for n in range(20)]])
+  (plain / "a.png").write_bytes(encoded(np.full((16, 16, 3), 30, np.uint8), "PNG"))
+  builder = build(plain)
+  _, results = evaluate.evaluate_splits(config, folder / "run", builder, ["train"], "latest")
+  assert results["train"].metrics == {} and results["train"].predicted.shape[1] == 3
+  other = survey(tmp_path / "other", ["dark", "light"] * 10, ["train"] * 20)
+  (other / "own_images.toml").write_text('[labels]\nlabel = "kind"\nnames = ["light", "dark"]\n'
+                                         '[splits]\ncolumn = "where"')
+  with pytest.raises(ValueError, match=r"learnt the classes dark, light, red; those of .* are light, dark"):
+    evaluate.evaluate_splits(config, folder / "run", build(other), ["train"], "latest")
+  with pytest.raises(ValueError, match="has no classes called 'label'; it has none at all"):
+    class_labels.names(builder, "label")
+
+
+def test_a_split_without_classes_cannot_be_trained_on(run):
+  _, _, config = run
+  with pytest.raises(ValueError, match=r"'test' of own_images/survey/1.0.0 has no labels"):
+    experiment.check_labelled(experiment.open_dataset(config), "test", ("label",))
+
+
+def test_the_baseline_is_counted(run, tmp_path):
+  folder, _, _ = run
+  config = config_of(folder / "s", folder / "data", **{
+      "model.head_bias": "log_frequencies", "optimizer.learning_rate": 0.0, "train.steps": 1})
+  config.model.name, config.model.options = "most_frequent", {}
+  config = experiment.resolve(config)
+  train(config, tmp_path / "run")
+  trained = evaluate.restore(config, tmp_path / "run", Parallel("jit"), "latest")
+  bias = np.asarray(trained.variables["params"]["head"]["bias"])
+  np.testing.assert_allclose(np.exp(bias), np.array([14, 6, 4]) / 24, rtol=1e-5)
+  assert trained.parameters == 3
