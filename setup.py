@@ -16,11 +16,12 @@ EXTRAS = {
     "galaxy10": ["h5py"],
     "pretrained": ["huggingface_hub", "safetensors"],
     "scale": ["apache-beam"],
+    "search": ["optuna>=4"],
     "survey": ["astropy", "scipy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
     "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter",
              "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "huggingface_hub",
-             "safetensors", "setuptools", "wheel"],
+             "optuna>=4", "safetensors", "setuptools", "wheel"],
 }
 
 setup(

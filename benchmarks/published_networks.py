@@ -8,6 +8,8 @@ timm wants an environment of its own:
 
   python -m venv peer && peer/bin/pip install timm safetensors
   GALAXY_JAX_SAMPLES=… python benchmarks/published_networks.py --peer=peer/bin/python [--only=convnext_pico,vgg16]
+
+--store=tests/models/published_networks.npz keeps timm's outputs for the cases in STORED, which a test compares with.
 """
 import argparse
 import importlib.util
@@ -44,6 +46,8 @@ NETWORKS = {
     "dinov2_small": ("vit_small_patch14_dinov2", ((98, 5), (126, 10), (224, 2), (518, 5), (560, 5))),
     "dinov2_base": ("vit_base_patch14_dinov2", ((112, 5),)),
 }
+#: The cases that the tests keep: (pixels, classes) other than those of the reference outputs.
+STORED = {"resnet18": (97, 10), "vgg16": (96, 5), "dinov2_small": (126, 10)}
 PEER = """
 import importlib.util, sys
 import numpy as np, timm, torch
@@ -70,7 +74,9 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--peer", required=True, help="the Python that has timm")
   parser.add_argument("--only", default=",".join(NETWORKS), help="some of the networks, with commas")
+  parser.add_argument("--store", help="the file to keep timm's outputs of some cases in")
   options = parser.parse_args()
+  stored = {}
   path = Path(os.environ["GALAXY_JAX_SAMPLES"]).parent / "reference_outputs/weights_rule.py"
   spec = importlib.util.spec_from_file_location("weights_rule", path)
   rule = importlib.util.module_from_spec(spec)
@@ -91,8 +97,12 @@ def main():
         with np.load(f"{folder}/{size}_{classes}.npz") as theirs:
           differences = [np.max(np.abs(ours - theirs[key])) / np.max(np.abs(theirs[key]))
                          for ours, key in ((features["pooled"], "pooled"), (outputs, "logits"))]
+          if STORED.get(model) == (size, classes):
+            stored |= {f"{model}/{size}/{classes}/{key}": theirs[key] for key in theirs}
         print(f"| {model} | {size} | {classes} | {differences[0]:.1e} | {differences[1]:.1e} | "
               f"{time.perf_counter() - began:.1f} |", flush=True)
+  if options.store:
+    np.savez_compressed(options.store, **stored)
 
 
 if __name__ == "__main__":

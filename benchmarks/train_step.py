@@ -17,7 +17,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from galaxy_jax import experiment, feeds
+from galaxy_jax import datasets, experiment, feeds
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.train_step import init_state, make_train_step
 
@@ -46,7 +46,7 @@ def measure(config):
   step = make_train_step(task, optimizer, seed=0, ema=config.train.ema)
   plain = make_train_step(task._replace(augment=lambda keys, batch: batch), optimizer, seed=0, ema=config.train.ema)
   size = config.train.batch_size
-  with feeds.open_feed(config, experiment.open_dataset(config), parallel, task) as feed:
+  with feeds.open_feed(config, datasets.open_dataset(config), parallel, task) as feed:
     feed.compile(step)
     batch = {name: value[:size] for name, value in feed._data.items()}
     batch |= {"mask": jax.numpy.ones(size), "place": jax.numpy.arange(size)}

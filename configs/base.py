@@ -36,6 +36,9 @@ def get_config() -> ml_collections.ConfigDict:
   # debiased, whose fractions are of those who were asked and need not obey the tree.
   data.target = "vote_fractions"
   data.label = "label"  # of classes: the feature that holds a galaxy's class
+  # Of classes: how often galaxies come in an epoch, each time augmented anew. Those of a class are repeated, a whole
+  # number of times, to as near as can be to this share of the most frequent class; 0: every galaxy comes once.
+  data.repeat_rare = 0.0
   data.loader = "auto"  # resident: decoded split on the devices; stream: Grain; auto: resident where it fits
   data.workers = 0  # processes of the stream loader (0: threads), threads of the decoder (0: one per core)
 
@@ -61,8 +64,8 @@ def get_config() -> ml_collections.ConfigDict:
   augment.pca_noise = 0.0  # standard deviation along the first principal component of RGB (Dieleman et al. took 0.5)
   augment.noise = 0.0  # standard deviation of Gaussian noise, for each pixel and channel
   augment.greyscale = False  # one channel instead of three
-  # What becomes of the pixels last: none (they are in [0, 1]), per_image (each image's mean 0, deviation 1), or
-  # imagenet (as published weights expect them).
+  # What becomes of the pixels last: none (they are in [0, 1]), per_image (each image's mean 0, deviation 1), or, as
+  # published weights expect them, imagenet, or symmetric (in [-1, 1]: Inception's and Xception's).
   augment.normalise = "none"
 
   c.model = model = ml_collections.ConfigDict()
@@ -101,7 +104,8 @@ def get_config() -> ml_collections.ConfigDict:
   optimizer.clip = 1.0  # largest norm of the gradient; 0: no limit
   optimizer.frozen = ()  # stages that stay as they are with their batch norms, ("stem", "stage1") for instance
   optimizer.frozen_norms = False  # the running moments of all batch norms stay, those of trained stages too
-  optimizer.layer_decay = 1.0  # the rate times this for each stage further from the output
+  # The rate times this for each stage further from the output: the head has the rate, the last stage this times it.
+  optimizer.layer_decay = 1.0
 
   c.train = train = ml_collections.ConfigDict()
   train.batch_size = 64  # over all devices
@@ -144,6 +148,10 @@ def get_config() -> ml_collections.ConfigDict:
   pretrain.train.steps = 0  # 0: no pre-training
   pretrain.eval = ml_collections.ConfigDict()
   pretrain.eval.checkpoint = "latest"  # with whose parameters the run starts: latest or best
+
+  # What python -m galaxy_jax.search tries: nested like the config, with one of ("uniform", lowest, highest),
+  # ("log", lowest, highest) and ("choice", value, value, …) for a key.
+  c.search = ml_collections.ConfigDict()
   return c
 
 

@@ -49,14 +49,15 @@ def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip
     flip: whether half of the rows are mirrored left to right.
     stretch: at least 1: the ratio by which one axis is stretched against the other is log-uniform in
       [1 / stretch, stretch]; areas stay the same. It changes how round a galaxy looks.
-    rotation_step: degrees: the angle is rounded down to a multiple of it, so that with 360 and 90 the four turns that
-      move no pixel from its grid are equally likely; 0: any angle.
+    rotation_step: degrees: the angle is one of its multiples in ±rotation / 2, all equally likely, both ends among them
+      but a whole turn's once. With 360 and 90 these are the four turns that move no pixel off its grid, with 180 and 90
+      three of them; 0: any angle.
 
   Returns:
     (B, 2, 3) float32, see the module's docstring.
 
   Raises:
-    ValueError: a range that contains nothing.
+    ValueError: a range that contains nothing, or a step that does not divide it.
   """
   if crop <= 0 or size <= 0 or rotation < 0 or zoom < 1 or shift < 0 or stretch < 1 or rotation_step < 0:
     raise ValueError("expected crop and size above 0, rotation, its step and shift of at least 0, zoom and stretch of "
@@ -68,9 +69,11 @@ def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip
     return jax.random.uniform(jax.random.fold_in(key, _GEOMETRY), (6,), minval=-1.0)
 
   angle, log_zoom, log_stretch, mirror, shift_x, shift_y = jax.vmap(draw)(keys).T
-  angle = rotation / 2 * angle
   if rotation_step:
-    angle = rotation_step * jnp.floor(angle / rotation_step)
+    angles = _angles(rotation, rotation_step)
+    angle = angles[jnp.minimum((angle + 1) / 2 * len(angles), len(angles) - 1).astype(jnp.int32)]
+  else:
+    angle = rotation / 2 * angle
   angle = jnp.deg2rad(angle)
   scale = crop / size * jnp.exp(-jnp.log(zoom) * log_zoom)
   along = jnp.exp(jnp.log(stretch) / 2 * log_stretch)
@@ -81,6 +84,17 @@ def affine_matrices(keys, *, crop, size, rotation=0.0, zoom=1.0, shift=0.0, flip
     cos, sin = jnp.round(cos, 6), jnp.round(sin, 6)
   linear = _linear(cos, sin, scale * along * mirrored, scale / along)
   return jnp.concatenate([linear, crop * shift * jnp.stack([shift_x, shift_y], -1)[..., None]], axis=-1)
+
+
+def _angles(rotation, step):
+  """The multiples of `step` in ±rotation / 2, degrees, ascending."""
+  if rotation < 2 * step or abs(rotation / step - round(rotation / step)) > 1e-6:
+    raise ValueError(f"config.augment.rotation_step is {step:g}; expected 0, or degrees that divide "
+                     f"config.augment.rotation, {rotation:g}, into two parts or more.")
+  number = round(rotation / step)
+  if rotation != 360:  # as many on either side of 0; of a whole turn the ends are one
+    number = number // 2 * 2 + 1
+  return step * (jnp.arange(number) - number // 2)
 
 
 def _linear(cos, sin, scale_x, scale_y):
@@ -289,5 +303,7 @@ def _imagenet(images):
 
 
 #: What becomes of the pixels, (..., H, W, C) in [0, 1], before the network: nothing; each image by its own mean and
-#: deviation (Zhu et al. 2019); or as published weights that were trained on ImageNet expect them.
-NORMALISATIONS = {"none": lambda images: images, "per_image": _per_image, "imagenet": _imagenet}
+#: deviation (Zhu et al. 2019); or as published weights that were trained on ImageNet expect them: most by its means and
+#: deviations, Inception's and Xception's in [-1, 1].
+NORMALISATIONS = {"none": lambda images: images, "per_image": _per_image, "imagenet": _imagenet,
+                  "symmetric": lambda images: 2 * images - 1}

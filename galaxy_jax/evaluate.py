@@ -15,10 +15,10 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from galaxy_jax import experiment, metrics, outputs, workdirs
+from galaxy_jax import datasets, experiment, metrics, outputs, saliency, workdirs
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import run_command
-from galaxy_jax.data import class_labels, order, sources
+from galaxy_jax.data import class_labels, order, sources, vote_labels
 from galaxy_jax.data.decode import Decoded, device_labels
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import Task
@@ -132,7 +132,7 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
   """
   parallel = Parallel(config.parallel)
   for split in splits:
-    if not experiment.has_split(builder, split):
+    if not datasets.has_split(builder, split):
       raise ValueError(f"The data set {builder.info.full_name} has no split {split!r}; it has "
                        f"{', '.join(builder.info.splits)}.")
   trained = restore(config, workdir, parallel, checkpoint)
@@ -143,7 +143,7 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
   evaluator = Evaluator(task, parallel, batch_size=config.eval.batch_size)
   results = {}
   for split in splits:
-    data = _with_labels(experiment.open_split(config, builder, split), task.absent)
+    data = _with_labels(datasets.open_split(config, builder, split), task.absent)
     predicted, finished = evaluator.run(trained.variables, data)
     finished = {name: value for name, value in finished.items() if not np.isnan(value)}
     if task.score in finished:
@@ -168,8 +168,8 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
 
   `command` is what the report says the run was made with.
   """
-  builder = experiment.open_dataset(config)
-  test = config.data.test if config.data.test and experiment.has_split(builder, config.data.test) else None
+  builder = datasets.open_dataset(config)
+  test = config.data.test if config.data.test and datasets.has_split(builder, config.data.test) else None
   if config.data.test and not test:
     logger.info("There is no split %r to predict, so no submission.csv.", config.data.test)
   trained, results = evaluate_splits(config, workdir, builder,
@@ -187,7 +187,7 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
         workdir, _left_behind(config, workdir, config.data.eval, evaluated, explain),
         _left_behind(config, workdir, test, results[test]) if test else None,
         name=config.name, metrics=finished | origins, facts=run_facts(config, trained, command),
-        data={"data set": builder.info.full_name, "folder": str(builder.data_dir),
+        data={"data set": builder.info.full_name, "folder": str(builder.data_dir), "learnt": _learnt(config),
               "trained on": _trained_on(config, builder, trained),
               "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies",
               "left out of the build": source.get("left_out", 0),
@@ -209,6 +209,14 @@ _NOTES = {
     ("simulated", "real"): ["Trained on simulated galaxies, evaluated on real ones."],
     ("simulated", "simulated"): ["Trained and evaluated on simulated galaxies: the figures say nothing of real ones."],
 }
+
+
+def _learnt(config):
+  """What of a galaxy a run learns, in words."""
+  if config.task == "classes":
+    return config.data.label
+  asked = " (fractions of those who were asked)" if config.data.target in vote_labels.CONDITIONAL else ""
+  return config.data.target + asked
 
 
 def _trained_on(config, builder, trained):
@@ -242,7 +250,8 @@ def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str)
 #: What a split's result is to `outputs`, by task: from the config, the run's classes, the labels, and its explainer.
 _RESULTS = {
     "votes": lambda config, classes, labels, explain: (
-        outputs.VoteResult, {"voted": labels["vote_fractions"], "booleans": config.model.output == "sigmoid"}),
+        outputs.VoteResult, {"voted": labels["vote_fractions"], "target": config.data.target,
+                             "booleans": config.model.output == "sigmoid"}),
     "classes": lambda config, classes, labels, explain: (
         outputs.ClassResult, {"labels": labels[config.data.label], "names": classes, "explain": explain}),
 }
@@ -260,13 +269,19 @@ def _left_behind(config, workdir, split, result, explain=None):
 def _explainer(config, workdir, trained, data):
   """A function from rows of the split and a class for each to what the network sees and where it sees the class.
 
-  None where the task has no classes. It runs on this host alone, see tasks.vision.Vision.explain for what it gives.
+  None where the task has no classes. It runs on this host alone; see report.classes.ClassRun for what it gives.
   """
   task = experiment.make_task(config, axis_name=None, all_views=False, classes=workdirs.read_classes(workdir))
   if task.explain is None:
     return None
   variables = Parallel(config.parallel).fetch(trained.variables)
-  return lambda rows, classes: task.explain(variables, np.asarray(data.images[rows]), np.asarray(classes))
+
+  def explain(rows, classes):
+    try:
+      return task.explain(variables, np.asarray(data.images[rows]), np.asarray(classes))
+    except saliency.NoMapError as error:
+      return str(error)
+  return explain
 
 
 FLAGS = flags.FLAGS
@@ -276,7 +291,9 @@ def main(_) -> int:
   """Evaluates a run's checkpoint on any split, of its own data or of other files in the same form."""
   workdir = Path(FLAGS.workdir)
   config = workdirs.read_config(workdir)
-  for key in ("builder", "manual_dir", "data_dir"):
+  if FLAGS.label and config.task != "classes":
+    raise ValueError(f"--label is {FLAGS.label!r}, but the run in {workdir} learnt no classes.")
+  for key in ("builder", "manual_dir", "data_dir", "label"):
     if FLAGS[key].value:
       config.data[key] = FLAGS[key].value
   for key in ("rotations", "flips", "zooms", "batch_size"):
@@ -287,7 +304,10 @@ def main(_) -> int:
                      "expected at least 1 rotation, and zooms above 0.")
   write = outputs.table_writer(FLAGS.output, "--output") if FLAGS.output else None
   split = FLAGS.split or config.data.eval
-  _, results = evaluate_splits(config, workdir, experiment.open_dataset(config), [split], FLAGS.checkpoint)
+  builder = datasets.open_dataset(config)
+  if FLAGS.label:
+    datasets.class_names(config, builder)
+  _, results = evaluate_splits(config, workdir, builder, [split], FLAGS.checkpoint)
   result = results[split]
   for name, value in result.metrics.items():
     print(f"{name:40s} {value:.5f}")
@@ -307,6 +327,7 @@ def _define_flags():
   flags.DEFINE_integer("batch_size", None, "Galaxies a batch instead of the run's.")
   flags.DEFINE_string("output", None, "Where to write the predictions: NAME.parquet or NAME.csv.")
   flags.DEFINE_string("builder", None, "Another data set, galaxy_zoo_challenge for instance, instead of the run's own.")
+  flags.DEFINE_string("label", None, "The feature that holds a galaxy's class, where it is called differently there.")
   flags.DEFINE_string("manual_dir", None, "Evaluate on these published files instead of the run's own.")
   flags.DEFINE_string("data_dir", None, "Evaluate on the data set built in this folder instead of the run's own.")
 

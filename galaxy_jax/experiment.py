@@ -1,9 +1,7 @@
-"""What a run's config means: its task, its optimiser and its data."""
-import contextlib
-import logging
+"""What a run's config means: its task, its optimiser, and what becomes of it without data."""
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from galaxy_jax import models, optim, pretrained
-from galaxy_jax.data import class_labels, decode, sources, vote_labels
-from galaxy_jax.tasks import TASKS, Task, votes
-from galaxy_jax.tasks import classes as class_tasks
+from galaxy_jax.data import vote_labels
+from galaxy_jax.tasks import TASKS, Task
 from tfds_builders.errors import MissingDataError
-from tfds_builders.prepare import check_available, prepare
-
-logger = logging.getLogger(__name__)
+from tfds_builders.prepare import check_available
 
 #: What config.data.source may be.
 SOURCES = ("auto", "real", "simulated")
@@ -37,7 +32,9 @@ COLOUR = ("brightness", "contrast", "saturation", "channel_gain", "pca_noise", "
 
 #: The arguments that only one task takes, from the config, the classes' names and how many galaxies are in each.
 _OWN_ARGUMENTS = {
-    "votes": lambda config, names, counts: {"output": config.model.output, "loss": config.loss.name},
+    "votes": lambda config, names, counts: {
+        "output": config.model.output, "loss": config.loss.name,
+        "conditional": config.data.target in vote_labels.CONDITIONAL},
     "classes": lambda config, names, counts: {
         "names": names, "label": config.data.label, "counts": counts, "loss": config.loss.name,
         "label_smoothing": config.loss.label_smoothing, "focal_gamma": config.loss.focal_gamma,
@@ -53,9 +50,9 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
     config: resolved.
     axis_name: the pmapped axis, or None.
     all_views: predictions average over the test-time views; else there is the one upright.
-    classes: the names of the data set's classes, see `class_names`. None while there is no data set yet: two unnamed
-      ones stand for them, so that the settings can be looked at.
-    counts: see `class_counts`; None where nothing is trained.
+    classes: the names of the data set's classes, see datasets.class_names. None while there is no data set yet: two
+      unnamed ones stand for them, so that the settings can be looked at.
+    counts: see datasets.class_counts; None where nothing is trained.
 
   Raises:
     ValueError: a setting that the task does not take.
@@ -88,7 +85,7 @@ RANGES = {
     "train.epochs": (0, None), "train.steps": (0, None), "train.steps_per_call": (0, None), "train.ema": (0, 0.999999),
     "train.log_every": (1, None), "train.eval_every": (1e-6, 1), "train.keep": (1, None), "train.patience": (0, None),
     "eval.rotations": (1, None), "simulator.quality": (0, 100), "simulator.epoch": (1, None),
-    "loss.volunteers": (1, None),
+    "loss.volunteers": (1, None), "data.repeat_rare": (0, 1),
 }
 
 
@@ -96,8 +93,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """A copy with paths absolute and `auto` decided where it changes results; checks the ranges.
 
   Raises:
-    ValueError: a number out of its range, an unknown dtype, source or checkpoint, published weights of another kind, or
-      two beginnings.
+    ValueError: a number out of its range, an unknown dtype, source, target or checkpoint, published weights of another
+      kind, or two beginnings.
   """
   config = config.copy_and_resolve_references()
   for key, (low, high) in RANGES.items():
@@ -108,6 +105,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
       raise ValueError(f"config.{key} is {value}; expected at least {low}" + (f" and at most {high}." if high else "."))
   if config.data.source not in SOURCES:
     raise ValueError(f"config.data.source is {config.data.source!r}; expected {', '.join(SOURCES)}.")
+  if config.data.target not in vote_labels.TARGETS:
+    raise ValueError(f"config.data.target is {config.data.target!r}; expected {', '.join(vote_labels.TARGETS)}.")
   beginnings = [key for key, given in (
       ("config.init_from", config.init_from), ("config.model.pretrained", config.model.pretrained),
       ("config.pretrain.train.steps", config.pretrain.train.steps)) if given]
@@ -235,113 +234,6 @@ def make_optimizer(config: ml_collections.ConfigDict, steps: int):
   transformation = optim.optimizer(o.name, schedule, weight_decay=o.weight_decay, clip=o.clip, momentum=o.momentum,
                                    b2=o.b2, layer_decay=o.layer_decay, frozen=tuple(o.frozen))
   return transformation, schedule
-
-
-def open_dataset(config: ml_collections.ConfigDict):
-  """The config's data set, built on first use: a TFDS builder.
-
-  Raises:
-    ValueError: real galaxies are asked for, or files given, and the data set is simulated; or as `prepare`.
-  """
-  d = config.data
-  if d.source == "real" and is_simulated(d.builder):
-    raise ValueError(f"config.data.source is 'real', but config.data.builder is {d.builder!r}, whose galaxies are "
-                     "simulated.")
-  if d.manual_dir and is_simulated(d.builder):
-    raise ValueError(f"The files in {d.manual_dir} are not those of the data set {d.builder}, which is simulated. Name "
-                     "the data set that is made of them too: config.data.builder, or --builder of galaxy_jax.evaluate.")
-  with _first_host_first(f"data set {d.builder}"):
-    return prepare(d.builder, manual_dir=d.manual_dir or None, data_dir=d.data_dir or None, skip_bad=d.skip_bad,
-                   progress=jax.process_index() == 0)
-
-
-def open_split(config: ml_collections.ConfigDict, builder, split: str) -> decode.Decoded:
-  """A split's decoded pixels, from the cache where they are there already, and its labels as they are learnt."""
-  d = config.data
-  with _first_host_first(f"pixels of {split}"):
-    data = decode.decoded(
-        sources.split_source(builder, split), crop=d.crop or None, size=d.size, workers=d.workers or None,
-        progress=jax.process_index() == 0,
-        cache_dir=d.cache_dir or Path(builder.data_dir) / "decoded", key=sources.fingerprint(builder, split))
-  return data._replace(labels=vote_labels.of_split(data.labels, split, **_votes_learned(config)))
-
-
-def open_source(config: ml_collections.ConfigDict, builder, split: str) -> sources.Source:
-  """A split's records with the labels as they are learnt: what `open_split` decodes, one by one."""
-  return vote_labels.Learned(sources.split_source(builder, split), **_votes_learned(config))
-
-
-def _votes_learned(config):
-  return {"target": config.data.target, "counts": config.loss.name == votes.ON_COUNTS,
-          "volunteers": config.loss.volunteers}
-
-
-@contextlib.contextmanager
-def _first_host_first(what: str) -> Iterator[None]:
-  """Lets the other hosts in after the first is through: on a shared file system they find its work done."""
-  several = jax.process_count() > 1
-  if several and jax.process_index() > 0:
-    multihost_utils.sync_global_devices(what)
-  yield
-  if several and jax.process_index() == 0:
-    multihost_utils.sync_global_devices(what)
-
-
-def class_names(config: ml_collections.ConfigDict, builder) -> tuple[str, ...] | None:
-  """The names of the classes that the config's task learns from a data set; None where it learns none.
-
-  Raises:
-    ValueError: the data set has no such classes.
-  """
-  return class_labels.names(builder, config.data.label) if config.task == "classes" else None
-
-
-def class_counts(config: ml_collections.ConfigDict, builder, classes: Sequence[str] | None) -> np.ndarray | None:
-  """How many galaxies of the training split each class has, where the config needs it; None elsewhere. Logs them.
-
-  Raises:
-    ValueError: the config needs it and does not train on a split.
-  """
-  needed = {"loss.class_weights": config.loss.class_weights == "balanced",
-            "model.head_bias": config.model.head_bias == "log_frequencies"}
-  if classes is None or not any(needed.values()):
-    return None
-  if config.data.source == "simulated":
-    key = next(key for key, is_needed in needed.items() if is_needed)
-    raise ValueError(f"config.{key} counts the classes of the training split, but with config.data.source 'simulated' "
-                     "there is none: every step draws new galaxies.")
-  counts = class_labels.counts(open_source(config, builder, config.data.train), config.data.label, len(classes))
-  weights = class_tasks.balanced_weights(counts) if needed["loss.class_weights"] else np.ones(len(classes))
-  logger.info("Classes of %s, with their weights in the loss: %s.", config.data.train, "; ".join(
-      f"{name} {count:,} × {weight:.3g}" for name, count, weight in zip(classes, counts, weights, strict=True)))
-  return counts
-
-
-def has_split(builder, split: str) -> bool:
-  """Whether the data set has the split: that of a `split[...]` expression or a sum of them."""
-  return all(part.split("[")[0].strip() in builder.info.splits for part in split.split("+"))
-
-
-def check_labelled(builder, split: str, labels: Sequence[str]) -> None:
-  """Refuses a split without labels, such as a competition's test split; some of its galaxies may lack theirs.
-
-  Raises:
-    ValueError: no galaxy has a label, or the data set does not have them at all.
-  """
-  if absent := [name for name in labels if name not in builder.info.features]:
-    raise ValueError(f"{builder.info.full_name} has no {' and no '.join(absent)} to learn from; it has "
-                     f"{', '.join(builder.info.features)}. config.task says what is learnt; images without labels "
-                     "are predicted by python -m galaxy_jax.evaluate.")
-  source = sources.split_source(builder, split)
-  if all(_is_absent(record[name]) for record in source for name in labels):
-    raise ValueError(f"The split {split!r} of {builder.info.full_name} has no labels: it can be predicted "
-                     "(config.data.test), but neither trained nor evaluated on.")
-
-
-def _is_absent(label) -> bool:
-  """Whether a record lacks a label: NaN throughout, or a negative class."""
-  label = np.asarray(label)
-  return bool(np.all(np.isnan(label)) if label.dtype.kind == "f" else np.all(label < 0))
 
 
 def hardware() -> str:

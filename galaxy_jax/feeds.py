@@ -2,7 +2,7 @@
 galaxies that are simulated there."""
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec
 
-from galaxy_jax import experiment, simulate
-from galaxy_jax.data import order, resident, sources, stream
+from galaxy_jax import datasets, simulate
+from galaxy_jax.data import class_labels, order, resident, sources, stream
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.simulate.instrument import CUTOUT_PIXELS
 from galaxy_jax.tasks import Task
@@ -32,9 +32,18 @@ class ResidentFeed:
   """Draws, augments and trains in one compiled call, without the host."""
 
   def __init__(self, data, *, task: Task, parallel: Parallel, seed: int, batch_size: int, steps_per_call: int,
-               sharded: bool):
-    """Places the decoded split `data` on the devices. `steps_per_call`: how many steps one call may take."""
-    self.examples = len(data.images)
+               sharded: bool, rows: np.ndarray | None = None):
+    """Places the decoded split `data` on the devices.
+
+    Args:
+      data: the split.
+      task, parallel, seed, batch_size: of the run.
+      steps_per_call: how many steps one call may take.
+      sharded: see `resident.place`.
+      rows: (M,) the rows of the split that an epoch has, some perhaps more than once; None: each once.
+    """
+    self._rows = rows
+    self.examples = len(data.images) if rows is None else len(rows)
     self.steps_per_call = steps_per_call
     self._labels, self._parallel, self._seed, self._batch_size = data.labels, parallel, seed, batch_size
     self._sharded = sharded
@@ -44,7 +53,7 @@ class ResidentFeed:
   def compile(self, train_step: Callable) -> None:
     """Takes the step to run."""
     def one(state, data, start, axis_name):
-      indices = order.batch_indices(self._seed, *start, self._batch_size, self.examples, jnp)
+      indices = self._in_split(order.batch_indices(self._seed, *start, self._batch_size, self.examples, jnp), jnp)
       batch = resident.draw(data, indices, mesh=self._parallel.mesh, sharded=self._sharded, axis_name=axis_name)
       return train_step(state, batch | {"place": self._parallel.rows(self._batch_size)}, axis_name=axis_name)
 
@@ -60,8 +69,12 @@ class ResidentFeed:
 
   def batch_ids(self, step: int) -> np.ndarray:
     """The ids of the galaxies in a step's batch."""
-    rows = order.step_rows(self._seed, step, self._batch_size, self.examples)
+    rows = self._in_split(order.step_rows(self._seed, step, self._batch_size, self.examples))
     return self._labels["galaxy_id"][rows]
+
+  def _in_split(self, rows, xp=np):
+    """The rows of the split that these rows of an epoch are."""
+    return rows if self._rows is None else xp.asarray(self._rows)[rows]
 
 
 class SimulatedFeed:
@@ -162,9 +175,22 @@ def check(config: ml_collections.ConfigDict) -> None:
   """Refuses settings that no feed takes.
 
   Raises:
-    ValueError: an unknown loader, several steps a call on CPU, or what the simulator does not make.
+    ValueError: an unknown loader, several steps a call on CPU, what the simulator does not make, or classes to be
+      repeated where there are none or that weigh more already.
   """
+  if config.data.repeat_rare and (config.task != "classes" or config.data.source == "simulated"):
+    raise ValueError(f"config.data.repeat_rare is {config.data.repeat_rare}, which repeats galaxies of rare classes of "
+                     "a data set; it is for config.task 'classes' and not for config.data.source 'simulated'.")
+  if config.data.repeat_rare and config.loss.class_weights == "balanced":
+    raise ValueError("config.data.repeat_rare and config.loss.class_weights 'balanced' both make up for rare classes; "
+                     "leave one of them out.")
   if config.data.source == "simulated":
+    if config.task == "votes" and config.data.target != "vote_fractions":
+      raise ValueError(f"config.data.target is {config.data.target!r}; of simulated galaxies (config.data.source) the "
+                       "vote_fractions can be learnt.")
+    if config.task == "classes" and config.data.label not in simulate.CLASSES:
+      raise ValueError(f"config.data.label is {config.data.label!r}; of simulated galaxies (config.data.source) "
+                       f"{', '.join(simulate.CLASSES)} can be learnt.")
     if config.simulator.mix not in simulate.MIXES:
       raise ValueError(f"config.simulator.mix is {config.simulator.mix!r}; expected one of "
                        f"{', '.join(simulate.MIXES)}.")
@@ -181,10 +207,31 @@ def check(config: ml_collections.ConfigDict) -> None:
                      "the default): XLA runs convolutions inside a loop 20 to 90 times slower there.")
 
 
+def check_classes(config: ml_collections.ConfigDict, classes: Sequence[str] | None) -> None:
+  """Refuses to train on simulated galaxies of other classes than those that are evaluated.
+
+  Args:
+    config: checked by `check`.
+    classes: the names of the data set's classes; None where the task has none.
+
+  Raises:
+    ValueError: the simulator's names, or their order, are others.
+  """
+  if config.data.source == "simulated" and classes is not None:
+    drawn = simulate.CLASSES[config.data.label]
+    if tuple(classes) != drawn:
+      raise ValueError(f"config.data.source is 'simulated', but what the simulator calls {config.data.label!r} are "
+                       f"{', '.join(drawn)}, and in the data set {config.data.builder} they are {', '.join(classes)}. "
+                       "Choose another config.data.label, or evaluate on galaxy_sim/demo.")
+
+
 def fingerprint(config: ml_collections.ConfigDict, builder) -> dict[str, Any]:
   """What the run trains on, as plain JSON values, see `sources.fingerprint`: a split, or the simulator's galaxies."""
   if config.data.source != "simulated":
-    return sources.fingerprint(builder, config.data.train)
+    found = sources.fingerprint(builder, config.data.train)
+    if not config.data.repeat_rare:
+      return found
+    return found | {"records": len(_repeated_rows(config, builder)), "different": found["records"]}
   return {"simulator": simulate.VERSION, "records": config.simulator.epoch, "mix": config.simulator.mix,
           "quality": config.simulator.quality}
 
@@ -206,13 +253,22 @@ def open_feed(config: ml_collections.ConfigDict, builder, parallel: Parallel, ta
     return
   if way == "stream":
     logger.info("Training images are streamed.")
-    with contextlib.closing(StreamFeed(experiment.open_source(config, builder, d.train), crop=d.crop or None,
-                                       size=d.size, workers=d.workers, **common)) as feed:
+    source = datasets.open_source(config, builder, d.train)
+    if d.repeat_rare:
+      source = sources.Rows(source, _repeated_rows(config, builder))
+    with contextlib.closing(StreamFeed(source, crop=d.crop or None, size=d.size, workers=d.workers, **common)) as feed:
       yield feed
     return
   logger.info("Training images stay on the devices, %s.", "a share on each" if way == "sharded" else "all on each")
-  yield ResidentFeed(experiment.open_split(config, builder, d.train), steps_per_call=steps_per_call,
-                     sharded=way == "sharded", **common)
+  data = datasets.open_split(config, builder, d.train)
+  rows = _repeated_rows(config, builder) if d.repeat_rare else None
+  yield ResidentFeed(data, rows=rows, steps_per_call=steps_per_call, sharded=way == "sharded", **common)
+
+
+def _repeated_rows(config, builder):
+  """The rows of the training split that an epoch has, with those of rare classes repeated."""
+  labels = datasets.labels_of(config, builder, config.data.train)
+  return class_labels.repeated_rows(labels, config.data.repeat_rare)
 
 
 def delivery(config: ml_collections.ConfigDict, builder, parallel: Parallel) -> str:

@@ -123,6 +123,9 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0):
 
   Returns:
     (...) the loss of each row, 0 where the label is missing.
+
+  Raises:
+    ValueError: labels of another shape or type.
   """
   target, there = _distributions(logits, labels, label_smoothing)
   return jnp.where(there, optax.softmax_cross_entropy(logits, target), 0.0)
@@ -140,6 +143,9 @@ def focal_loss(logits, labels, gamma=2.0, label_smoothing=0.0):
 
   Returns:
     (...) the loss of each row, 0 where the label is missing.
+
+  Raises:
+    ValueError: labels of another shape or type.
   """
   target, there = _distributions(logits, labels, label_smoothing)
   log_p = jax.nn.log_softmax(logits, axis=-1)

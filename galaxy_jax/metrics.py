@@ -14,13 +14,14 @@ from galaxy_jax.losses import masked_sum, present, squared_error
 from tfds_builders.gz2_tree import QUESTIONS
 
 
-def vote_metrics(predictions, targets, mask, *, calibration_bins=10):
+def vote_metrics(predictions, targets, mask, *, conditional=False, calibration_bins=10):
   """Compares predicted with voted fractions.
 
   Args:
-    predictions: (B, 37) cumulative vote fractions.
-    targets: (B, 37) cumulative vote fractions, NaN where missing.
+    predictions: (B, 37) vote fractions.
+    targets: (B, 37) vote fractions, NaN where missing.
     mask: (B,) 1 for rows that count, 0 for padding.
+    conditional: both are of the volunteers who were asked; else of all.
     calibration_bins: bins of equal width over predicted fractions in [0, 1].
 
   Returns:
@@ -43,7 +44,8 @@ def vote_metrics(predictions, targets, mask, *, calibration_bins=10):
     columns = question.columns
     result[f"squared_error/{question.name}"] = masked_sum(errors[:, columns], mask, there[:, columns])
 
-  counts = decision_tree.asked(voted) & (decision_tree.question_sums(voted) > 0)
+  of_all = decision_tree.cumulative(voted) if conditional else voted
+  counts = decision_tree.asked(of_all) & (decision_tree.question_sums(voted) > 0)
   counts &= jnp.all(decision_tree.by_question(there, fill=True), axis=-1)
   correct = decision_tree.leading_answers(predictions) == decision_tree.leading_answers(voted)
   result["accuracy"] = masked_sum(correct, mask, counts)

@@ -40,8 +40,11 @@ def learning_rate_schedule(kind: str, *, peak: float, steps: int, warmup_steps: 
 
 
 def decayed(params):
-  """Which parameters weight decay acts on: kernels, but neither norms' scales nor biases (same tree, of booleans)."""
-  return jax.tree.map(lambda p: p.ndim > 1, params)
+  """Which parameters weight decay acts on (same tree, of booleans): those called kernel.
+
+  Not biases, of whatever shape, nor the scales of norms and branches, nor a transformer's class token and positions.
+  """
+  return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def trained(params: Any, frozen: Sequence[str]) -> Any:
@@ -66,12 +69,13 @@ def check_stages(params: Any, frozen: Sequence[str]) -> None:
 def scale_by_stage(decay: float) -> optax.GradientTransformation:
   """Multiplies what a parameter would move by `decay` for each stage that lies between its own and the output.
 
-  The head moves at the full rate, the last stage before it at `decay` times that (as in ELECTRA, Clark et al. 2020).
-  The stages are models.stages of the parameters.
+  The head moves at the full rate, the stage before it at `decay` times that, as in timm (after ELECTRA, Clark et al.
+  2020). The stages are models.stages of the parameters; a norm after the last of them, `last_norm`, is part of it.
   """
   def scaled(updates, params):
-    stages = models.stages(params)
-    factor = lambda name: decay ** (len(stages) - 1 - stages.index(models.stage_of(name)))
+    stages = [stage for stage in models.stages(params) if stage != "last"]
+    place = lambda stage: stages.index(stage) if stage != "last" else len(stages) - 2
+    factor = lambda name: decay ** (len(stages) - 1 - place(models.stage_of(name)))
     return {name: jax.tree.map(lambda u: u * factor(name), part) for name, part in updates.items()}
   return optax.stateless(scaled)
 

@@ -29,6 +29,7 @@ class VoteResult(NamedTuple):
     voted: (N, 37); a row of NaN where there are no votes.
     images: (N, S, S, 3) uint8.
     booleans: whether the report has a part on answers right and wrong.
+    target: which of a galaxy's fractions they are, see config.data.target.
   """
   split: str
   ids: np.ndarray
@@ -36,14 +37,15 @@ class VoteResult(NamedTuple):
   voted: np.ndarray
   images: np.ndarray
   booleans: bool = False
+  target: str = "vote_fractions"
 
   def table(self) -> pa.Table:
     """One row a galaxy, see `vote_table`."""
-    return vote_table(self.split, self.ids, self.predicted, self.voted)
+    return vote_table(self.split, self.ids, self.predicted, self.voted, self.target)
 
   def submission(self) -> pa.Table | None:
-    """What the challenge takes, see `submission_table`."""
-    return submission_table(self.ids, self.predicted)
+    """What the challenge takes, see `submission_table`; None of other fractions than the challenge's."""
+    return submission_table(self.ids, self.predicted) if self.target == "vote_fractions" else None
 
   def report(self, workdir: Path, **about) -> Path:
     """Writes the report; `about`: the fields of report.Run that are not of the galaxies."""
@@ -91,16 +93,18 @@ class ClassResult(NamedTuple):
                                           images=self.images, explain=self.explain, **about), workdir)
 
 
-def vote_table(split: str, ids: np.ndarray, predicted: np.ndarray, voted: np.ndarray) -> pa.Table:
-  """One row a galaxy: split, galaxy_id, the 37 predicted fractions, what they say, and the voted ones.
+def vote_table(split: str, ids: np.ndarray, predicted: np.ndarray, voted: np.ndarray, target: str) -> pa.Table:
+  """One row a galaxy: split, galaxy_id, target, the 37 predicted fractions, what they say, and the voted ones.
 
   Args:
     split: where the galaxies come from.
     ids: (N,) int64, or texts.
     predicted: (N, 37).
     voted: (N, 37); a row of NaN, written as nulls, where there are no votes.
+    target: which fractions they are, the same in every row: vote_fractions, cumulative, or debiased, of those who were
+      asked.
   """
-  columns = {"split": pa.array([split] * len(ids)), "galaxy_id": pa.array(ids)}
+  columns = {"split": pa.array([split] * len(ids)), "galaxy_id": pa.array(ids), "target": pa.array([target] * len(ids))}
   columns |= {name: pa.array(predicted[:, i].astype(np.float32)) for i, name in enumerate(COLUMNS)}
   columns["description"] = pa.array([decision_tree.sentence(row) for row in predicted])
   columns["gz2_class"] = pa.array([decision_tree.gz2_class(row) for row in predicted])

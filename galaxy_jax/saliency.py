@@ -6,8 +6,7 @@ stage with rows and columns among its features. The models know nothing of it: t
 stage, and what follows is differentiated.
 """
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +23,10 @@ class NoMapError(ValueError):
 
 
 def grad_cam(apply: Callable, variables: Any, images: jax.Array, classes: jax.Array) -> tuple[jax.Array, str]:
-  """Maps of what speaks for a class, one an image; not to be called inside a compiled function.
+  """Maps of what speaks for a class, one an image; compiled at each call.
 
-  The stage is the last with at least six rows and columns, or else with several, in which anything matters for the
-  logits: a vision transformer reads its answer from the class token, so there it is the last stage but one.
+  The stage is the last with at least six rows and columns, or else with several, that the logits are made from: a
+  vision transformer reads its answer from the class token, so there it is the last stage but one.
 
   Args:
     apply: (variables, images) → (logits (B, C), features by stage), without randomness, and not itself compiled: the
@@ -43,79 +42,96 @@ def grad_cam(apply: Callable, variables: Any, images: jax.Array, classes: jax.Ar
   Raises:
     NoMapError: the logits depend on no stage with rows and columns.
   """
-  for stage in _spatial_stages(apply, variables, images):
-    found = jax.jit(partial(_maps, apply, stage))(variables, images, classes)
-    if found is not None and bool(found[1] > 0):
-      return found[0], stage
+  names, closed = _traced(apply, variables, images)
+  logits, *stages = closed.jaxpr.outvars
+  for stage, variable in sorted(reversed(list(zip(names, stages, strict=True))), key=lambda pair: _is_coarse(pair[1])):
+    cut = _cut(closed.jaxpr, logits, variable) if _is_spatial(variable) else None
+    if cut is not None:
+      return jax.jit(lambda *arguments: _maps(closed, cut, logits, *arguments))(variables, images, classes), stage
   raise NoMapError("The network's answer depends on no stage with rows and columns, so that there is no map of where "
                    "it looked.")
 
 
-def _spatial_stages(apply, variables, images):
-  """The names of the features (B, h, w, channels) with several rows and columns: the last first, the coarse at last."""
-  order = []
+def _traced(apply, variables, images):
+  """The names of the stages, first to last, and the network as a closed jaxpr to the logits and the stages."""
+  names = []
 
-  def features(variables, images):
-    result = apply(variables, images)[1]
-    order.extend(result)  # the order of the stages, which jax's dicts lose
-    return result
-
-  shapes = jax.eval_shape(features, variables, images)
-  sides = {name: min(shapes[name].shape[1:3]) for name in reversed(order) if len(shapes[name].shape) == 4}
-  return sorted((name for name in sides if sides[name] > 1), key=lambda name: sides[name] < _ENOUGH)
-
-
-def _maps(apply, stage, variables, images, classes):
-  """The maps of one stage and how steep its steepest slope is; None where the logits do not depend on it."""
-  def forward(variables, images):
+  def flat(variables, images):
     logits, features = apply(variables, images)
-    return logits, features[stage]
+    names.extend(features)  # in the order that jax's dicts lose
+    return logits, *features.values()
 
-  cut = _cut(jax.make_jaxpr(forward)(variables, images), jax.tree.leaves((variables, images)))
-  if cut is None:
-    return None
-  array, rest, view = cut
-  slope = jax.grad(lambda array: jnp.sum(jnp.take_along_axis(rest(array), classes[:, None], axis=-1)))(array)
-  features, slope = (view(values).astype(jnp.float32) for values in (array, slope))
-  maps = jax.nn.relu(jnp.sum(jnp.mean(slope, axis=(1, 2), keepdims=True) * features, axis=-1))
-  largest = jnp.max(maps, axis=(1, 2), keepdims=True)
-  return maps / jnp.where(largest > 0, largest, 1.0), jnp.max(jnp.abs(slope))
+  return names, jax.make_jaxpr(flat)(variables, images)
 
 
-def _cut(closed, arguments: list):
-  """Divides a traced function, whose results are (outputs, stage), at the array that the stage is a view of.
+def _is_spatial(variable):
+  """Whether an array (B, h, w, channels) has several rows and columns."""
+  return variable.aval.ndim == 4 and min(variable.aval.shape[1:3]) > 1
 
-  Args:
-    closed: as jax.make_jaxpr gives it.
-    arguments: its arguments' leaves.
 
-  Returns:
-    The array; the function from it to the outputs, all else being as it was; and that from it to the stage. None where
-    the outputs do not depend on any such array.
+def _is_coarse(variable):
+  return _is_spatial(variable) and min(variable.aval.shape[1:3]) < _ENOUGH
+
+
+class _Cut(NamedTuple):
+  """Where a jaxpr is divided: behind its first `number` equations, at `array`, which the stage is `views` of."""
+  number: int
+  array: core.Var
+  views: list[core.JaxprEqn]
+
+
+def _cut(jaxpr, logits, stage) -> _Cut | None:
+  """The cut at the array that the network goes on from, the stage being a view of it.
+
+  None where there is no such array, or the logits are made from none of what the stage sees of it.
   """
-  equations = closed.jaxpr.eqns
-  outputs, wanted = closed.jaxpr.outvars
-  made = {variable: number for number, equation in enumerate(equations) for variable in equation.outvars}
-  views = []
-  while not any(wanted in equation.invars for equation in equations if equation not in views):
-    equation = equations[made[wanted]] if wanted in made else None
+  made = {variable: number for number, equation in enumerate(jaxpr.eqns) for variable in equation.outvars}
+  array, views = stage, []
+  while not any(array in equation.invars for equation in jaxpr.eqns if equation not in views):
+    equation = jaxpr.eqns[made[array]] if array in made else None
     if equation is None or equation.primitive.name not in _VIEWS:
       return None
     views.insert(0, equation)
-    wanted, = (variable for variable in equation.invars if not isinstance(variable, core.Literal))
-  number = made.get(wanted, -1) + 1
-  given = dict(zip([*closed.jaxpr.constvars, *closed.jaxpr.invars], [*closed.consts, *arguments], strict=True))
-  before = _run(equations[:number], given)
-  seen = views[-1].outvars[0] if views else wanted
-  return (before[wanted], lambda array: _run(equations[number:], before | {wanted: array})[outputs],
-          lambda array: _run(views, {wanted: array})[seen])
+    array, = (variable for variable in equation.invars if not isinstance(variable, core.Literal))
+  number = made.get(array, -1) + 1
+  reached = {array}
+  for equation in jaxpr.eqns[number:]:
+    if reached.intersection(v for v in equation.invars if not isinstance(v, core.Literal)) and not (
+        views and _are_apart(views[0], equation)):
+      reached.update(equation.outvars)
+  return _Cut(number, array, views) if logits in reached else None
 
 
-def _run(equations: list, values: dict) -> dict:
-  """The values of all variables after the equations of a traced function, from those before."""
-  values = dict(values)
-  for equation in equations:
-    taken = [v.val if isinstance(v, core.Literal) else values[v] for v in equation.invars]
-    results = equation.primitive.bind(*taken, **equation.primitive.get_bind_params(equation.params))
-    values.update(zip(equation.outvars, results if equation.primitive.multiple_results else [results], strict=True))
-  return values
+def _are_apart(one, other):
+  """Whether two equations slice the same array and have none of its elements in common."""
+  if not one.primitive.name == other.primitive.name == "slice" or one.invars[0] is not other.invars[0]:
+    return False
+  ends = (e.params[key] for e in (one, other) for key in ("start_indices", "limit_indices"))
+  return any(start >= other_end or other_start >= end
+             for start, end, other_start, other_end in zip(*ends, strict=True))
+
+
+def _maps(closed, cut, logits, variables, images, classes):
+  """The maps of the array at the cut, (B, h, w)."""
+  jaxpr, first, rest = closed.jaxpr, closed.jaxpr.eqns[:cut.number], closed.jaxpr.eqns[cut.number:]
+  given = [*jaxpr.constvars, *jaxpr.invars]
+  known = {*given, *(v for equation in first for v in equation.outvars)} - {cut.array}
+  needed = [v for v in dict.fromkeys(v for equation in rest for v in equation.invars
+                                     if not isinstance(v, core.Literal)) if v in known]
+  array, *others = _function(given, first, [cut.array, *needed])(
+      *closed.consts, *jax.tree.leaves((variables, images)))
+  follow = _function([cut.array, *needed], rest, [logits])
+  view = _function([cut.array], cut.views, [cut.views[-1].outvars[0] if cut.views else cut.array])
+
+  def score(array):
+    return jnp.sum(jnp.take_along_axis(follow(array, *others)[0], classes[:, None], axis=-1))
+
+  features, slope = (view(values)[0].astype(jnp.float32) for values in (array, jax.grad(score)(array)))
+  maps = jax.nn.relu(jnp.sum(jnp.mean(slope, axis=(1, 2), keepdims=True) * features, axis=-1))
+  largest = jnp.max(maps, axis=(1, 2), keepdims=True)
+  return maps / jnp.where(largest > 0, largest, 1.0)
+
+
+def _function(arguments, equations, results):
+  """The function that equations of a jaxpr are, from some of its variables to others."""
+  return core.jaxpr_as_fun(core.ClosedJaxpr(core.Jaxpr((), arguments, results, equations), ()))

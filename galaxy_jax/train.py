@@ -2,7 +2,7 @@
 
 A run begins from the first that there is of: its own latest checkpoint; the evaluated parameters of the run in
 `config.init_from`; those of its pre-training in WORKDIR/pretraining, which is trained first; the published ones in
-`config.model.pretrained`, with a random head where they predict something else; random parameters.
+`config.model.pretrained`; random parameters. The head is a random one where the others predict something else.
 
 Batch t and its augmentation depend on (seed, t) alone and the whole state is checkpointed, so a run that was
 interrupted anywhere ends as if it had not been.
@@ -15,6 +15,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +26,8 @@ import optax
 import tqdm
 from jax.experimental import multihost_utils
 
-from galaxy_jax import evaluate, experiment, feeds, optim, pretrained, workdirs
-from galaxy_jax.checkpoint import Checkpoints, check_shapes
+from galaxy_jax import beginnings, datasets, evaluate, experiment, feeds, optim, workdirs
+from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import is_users
 from galaxy_jax.data import sources, vote_labels
 from galaxy_jax.data.decode import Decoded
@@ -55,6 +56,7 @@ class _Plan(NamedTuple):
   config: ml_collections.ConfigDict
   parallel: Parallel
   task: Task
+  classes: tuple[str, ...] | None
   initial: dict
   builder: Any
   fingerprints: dict[str, dict]
@@ -81,19 +83,20 @@ def _planned(config: ml_collections.ConfigDict) -> _Plan:
   experiment.make_optimizer(config, steps=1)
   feeds.check(config)
   jax.eval_shape(lambda: draft.init(jax.random.key(0)))
-  builder = experiment.open_dataset(config)
-  classes = experiment.class_names(config, builder)
+  builder = datasets.open_dataset(config)
+  classes = datasets.class_names(config, builder)
+  feeds.check_classes(config, classes)
   fingerprints = {"train": feeds.fingerprint(config, builder), "eval": sources.fingerprint(builder, config.data.eval)}
   for split in {entry["split"] for entry in fingerprints.values() if "split" in entry}:
-    experiment.check_labelled(builder, split, vote_labels.needed(draft.labels, target=config.data.target))
+    datasets.check_labelled(builder, split, vote_labels.needed(draft.labels, target=config.data.target))
   if classes is not None:
     fingerprints["train"]["classes"] = list(classes)
   feeds.delivery(config, builder, parallel)
   task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False, classes=classes,
-                              counts=experiment.class_counts(config, builder, classes))
+                              counts=datasets.class_counts(config, builder, classes))
   initial = jax.eval_shape(lambda: task.init(jax.random.key(0)))
   optim.check_stages(initial["params"], config.optimizer.frozen)
-  return _Plan(config, parallel, task, initial, builder, fingerprints,
+  return _Plan(config, parallel, task, classes, initial, builder, fingerprints,
                total_steps(config, fingerprints["train"]["records"]))
 
 
@@ -109,7 +112,8 @@ def _planned_pretraining(plan: _Plan) -> _Plan:
     if not is_users(error):
       raise
     raise ValueError(f"In pre-training, with the changes in config.pretrain: {error}") from error
-  check_shapes(before.initial, plan.initial, "The pre-training that config.pretrain describes", "there")
+  beginnings.check_fit(before.initial, plan.initial, "The pre-training that config.pretrain describes", "there",
+                       same_outputs=before.classes == plan.classes)
   return before
 
 
@@ -118,9 +122,11 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(Checkpoints(workdir / "checkpoints", keep=config.train.keep, best=task.score))
     begun = checkpoints.latest is not None
-    initial = _initial_variables(config.init_from, plan) if config.init_from and not begun else None
+    of_run = partial(beginnings.of_run, task=task, classes=plan.classes, wanted=plan.initial, parallel=parallel,
+                     seed=config.seed)
+    initial = of_run(config.init_from) if config.init_from and not begun else None
     if config.model.pretrained and not begun:
-      initial = _published_variables(plan)
+      initial = beginnings.published(config, task)
     before = _planned_pretraining(plan) if config.pretrain.train.steps and not begun else None
     workdirs.claim(workdir, config, plan.fingerprints, begun=begun)
     if before:
@@ -128,8 +134,8 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
       outcome = _train(before, workdir / "pretraining")
       if outcome.signal or not outcome.finished:
         return outcome._replace(finished=False)
-      initial = _initial_variables(outcome.workdir, plan)
-    eval_data = experiment.open_split(config, plan.builder, config.data.eval)
+      initial = of_run(outcome.workdir)
+    eval_data = datasets.open_split(config, plan.builder, config.data.eval)
     feed = stack.enter_context(feeds.open_feed(config, plan.builder, parallel, task))
     optimizer, schedule = experiment.make_optimizer(config, steps)
     feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema,
@@ -152,31 +158,6 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
         checkpoints=checkpoints,
         logbook=stack.enter_context(Logbook(workdir, resume_step=start, active=jax.process_index() == 0)),
         stop=stack.enter_context(_StopSignal()), state=parallel.replicate(state), step=start, progress=progress).run()
-
-
-def _initial_variables(workdir: str | Path, plan: _Plan) -> dict:
-  """The variables, on the host, with which the run in `workdir` predicts.
-
-  Raises:
-    FileNotFoundError: there is no run, or it has no checkpoint.
-    ValueError: its model is not that of the run planned.
-  """
-  theirs = workdirs.read_config(workdir)
-  trained = evaluate.restore(theirs, Path(workdir), plan.parallel, theirs.eval.checkpoint)
-  variables = plan.parallel.fetch(trained.variables)
-  check_shapes(variables, plan.initial, f"The run in {workdir}, to start from,")
-  logger.info("Starting from the parameters of %s, step %d.", workdir, trained.step)
-  return variables
-
-
-def _published_variables(plan: _Plan) -> dict:
-  """First variables, on the host, with the published ones of config.model.pretrained in their place.
-
-  Raises:
-    As pretrained.load.
-  """
-  model, first = plan.config.model, jax.device_get(plan.task.init(jax.random.key(plan.config.seed)))
-  return pretrained.load(model.pretrained, model.name, first)
 
 
 def total_steps(config: ml_collections.ConfigDict, examples: int) -> int:

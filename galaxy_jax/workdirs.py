@@ -1,6 +1,7 @@
 """A run's place on disk: whose it is, and with which config and data it was made."""
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_collections
@@ -9,12 +10,13 @@ from galaxy_jax import experiment
 from galaxy_jax.configs import base
 from galaxy_jax.files import write_json
 
-#: Keys that say where things lie or how often to report, not what is computed: a resumed run may change them. What
-#: `simulated` changed is in the keys themselves.
-FREE_KEYS = ("name", "simulated", "data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.source",
-             "data.loader", "data.skip_bad", "data.test", "train.steps_per_call", "train.log_every", "train.keep",
-             "train.checkpoint_minutes", "eval.batch_size", "eval.checkpoint", "eval.rotations", "eval.flips",
-             "eval.zooms")
+#: Keys that say where things lie and what else there might be. What `simulated` changed is in the keys themselves.
+PLACES = ("name", "simulated", "search", "data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers",
+          "data.skip_bad")
+#: Those and others that say how often to report or how to evaluate, not what is trained: a resumed run may change them.
+FREE_KEYS = (*PLACES, "data.source", "data.loader", "data.test", "train.steps_per_call", "train.log_every",
+             "train.keep", "train.checkpoint_minutes", "eval.batch_size", "eval.checkpoint", "eval.rotations",
+             "eval.flips", "eval.zooms")
 #: Those of them that in the section `pretrain` do say what is computed: on what, and what of it the run starts from.
 _BINDING_BEFORE = ("data.source", "eval.checkpoint")
 
@@ -35,7 +37,10 @@ def claim(workdir: Path, config: ml_collections.ConfigDict, data: dict[str, dict
   mine = json.loads(config.to_json())
   if begun:
     theirs, their_data = json.loads(read_config(workdir).to_json()), json.loads((workdir / "data.json").read_text())
-    different = differing_keys(theirs, mine) + differing_keys(their_data, data, start="data of split ")
+    # A section that an experiment's file replaced may lack keys, in both.
+    defaults = json.loads(base.get_config().to_json())
+    different = (differing_keys(theirs, _completed(mine, defaults))
+                 + differing_keys(their_data, data, start="data of split "))
     if different:
       galaxies = ["simulated" if experiment.is_simulated(c["data"]["builder"]) else "real" for c in (theirs, mine)]
       raise ValueError(f"{workdir} holds a run that differs from this one"
@@ -88,6 +93,19 @@ def _completed(theirs: dict, defaults: dict) -> dict:
     if isinstance(defaults[key], dict) and isinstance(theirs[key], dict):
       result[key] = _completed(theirs[key], defaults[key])
   return result
+
+
+def settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What a config says of a run, as flat keys ("optimizer.name") and JSON values; without PLACES."""
+  def flat(part, prefix=""):
+    for key, value in part.items():
+      if f"{prefix}{key}" in PLACES:
+        continue
+      if isinstance(value, dict) and value:
+        yield from flat(value, f"{prefix}{key}.")
+      else:
+        yield f"{prefix}{key}", value
+  return dict(flat(json.loads(config.to_json())))
 
 
 def read_classes(workdir: Path) -> tuple[str, ...] | None:

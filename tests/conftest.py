@@ -22,6 +22,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def compiled_in_haste():
+  """For tests whose runs are of a few steps: there compiling is most of the time; see haste.py."""
+  import jax
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def samples() -> Path:
   """The folder of real galaxies."""
@@ -40,14 +49,14 @@ def reference_outputs(samples) -> Path:
   return folder
 
 
-def valid_votes(rng: np.random.Generator, count: int) -> np.ndarray:
-  """Vote fractions (count, 37) in which every question sums to its parent."""
+def valid_votes(rng: np.random.Generator, count: int, first: float = 1.0) -> np.ndarray:
+  """Vote fractions (count, 37) in which every question sums to its parent; `first`: how usual its first answer is."""
   votes = np.zeros((count, len(COLUMNS)))
   for name in ("smooth_or_features", "odd", "edgeon", "rounded", "odd_feature", "bar", "spiral", "bulge_prominence",
                "bulge_shape", "arms_winding", "arms_number"):
     question = next(q for q in QUESTIONS if q.name == name)
     parent = 1.0 if question.parent is None else votes[:, question.parent:question.parent + 1]
-    votes[:, question.columns] = rng.dirichlet(np.ones(len(question.answers)), count) * parent
+    votes[:, question.columns] = rng.dirichlet([first, *[1.0] * (len(question.answers) - 1)], count) * parent
   return votes
 
 
@@ -76,10 +85,14 @@ def stored_by(script: str, path: Path, *, devices: int) -> dict[str, np.ndarray]
 @pytest.fixture(scope="session")
 def challenge_dir(tmp_path_factory) -> Path:
   """A folder with the competition's files: 60 labelled galaxies and 7 without labels."""
-  folder = tmp_path_factory.mktemp("challenge")
+  return write_challenge(tmp_path_factory.mktemp("challenge"))
+
+
+def write_challenge(folder: Path, first: float = 1.0) -> Path:
+  """Writes the competition's files, as `challenge_dir` has them; `first`: see `valid_votes`."""
   rng = np.random.default_rng(0)
   ids = np.sort(rng.choice(900_000, 67, replace=False) + 100_000)
-  votes = valid_votes(rng, 60)
+  votes = valid_votes(rng, 60, first)
   rows = [",".join(["GalaxyID", *COLUMNS])]
   rows += [",".join([str(i), *(f"{value:.6f}" for value in row)]) for i, row in zip(ids[:60], votes, strict=True)]
   with zipfile.ZipFile(folder / "training_solutions_rev1.zip", "w") as archive:

@@ -2,6 +2,7 @@
 pmap on one and on eight devices, and stores what came out."""
 import itertools
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from conftest import blob, valid_votes
 
 from galaxy_jax import models, optim
 from galaxy_jax.parallel import Parallel
-from galaxy_jax.tasks import votes
+from galaxy_jax.tasks import classes, votes
 from galaxy_jax.train_step import init_state, make_train_step
 from tfds_builders.images import decode
 
@@ -25,7 +26,8 @@ def batches(mask):
     targets = valid_votes(rng, BATCH).astype(np.float32)
     images = np.stack([decode(blob(rng, row[0], side=24)) for row in targets])
     targets[2] = np.nan  # a galaxy without votes
-    yield {"image": images, "vote_fractions": targets, "mask": mask}
+    label = np.where(np.arange(BATCH) % 5 == 1, -1, rng.integers(0, 3, BATCH)).astype(np.int32)
+    yield {"image": images, "vote_fractions": targets, "label": label, "mask": mask}
 
 
 def keep_gradient():
@@ -42,19 +44,33 @@ def first_state(task, optimizer):
   return state._replace(params=params)
 
 
-def runs(kind, devices, optimizer):
+MASKS = {"full": np.ones(BATCH, np.float32), "uneven": UNEVEN}
+_SEEN = {"size": 16, "view": 0.7, "working_size": 24, "greyscale": False, "rotations": 1, "flips": False,
+         "zooms": (1.0,), "geometry": {"rotation": 360.0, "zoom": 1.2, "flip": True, "shift": 0.05},
+         "colour": {"brightness": 0.1, "noise": 0.02}}
+
+
+def of_votes(network):
+  return votes.make(model=lambda outputs: network(outputs=outputs, width=8, dropout=0.3), output="tree",
+                    loss="tree_cross_entropy", **_SEEN)
+
+
+def of_classes(network):
+  """Weighted classes, some of which are unknown, on a stage that stays with its batch norm."""
+  return classes.make(model=lambda outputs: network(outputs=outputs, width=4, still=("stem",)), names=("a", "b", "c"),
+                      label="label", counts=(8, 3, 1), loss="cross_entropy", label_smoothing=0.1, focal_gamma=2.0,
+                      class_weights="balanced", head_bias="log_frequencies", **_SEEN)
+
+
+def runs(kind, devices, optimizer, make_task=of_votes, masks=MASKS, frozen=()):
   """Yields, for each mask, its name, the states after the first and the last step, and all losses."""
   parallel = Parallel(kind, jax.devices()[:devices])
-  task = votes.make(
-      model=lambda outputs: models.create("resnet18", outputs=outputs, stage_sizes=(1,), width=8, stem=(3, 1),
-                                          stem_pool=False, dropout=0.3, axis_name=parallel.axis_name),
-      output="tree", loss="tree_cross_entropy", size=16, view=0.7, working_size=24, greyscale=False,
-      geometry={"rotation": 360.0, "zoom": 1.2, "flip": True, "shift": 0.05}, colour={"brightness": 0.1, "noise": 0.02},
-      rotations=1, flips=False, zooms=(1.0,))
-  step = make_train_step(task, optimizer, seed=3, ema=0.9)
+  task = make_task(partial(models.create, "resnet18", stage_sizes=(1,), stem=(3, 1), stem_pool=False,
+                           axis_name=parallel.axis_name))
+  step = make_train_step(task, optimizer, seed=3, ema=0.9, frozen=frozen)
   compiled = parallel.compile(
       lambda state, batch, axis_name: step(state, batch | {"place": parallel.rows(BATCH)}, axis_name=axis_name))
-  for name, mask in (("full", np.ones(BATCH, np.float32)), ("uneven", UNEVEN)):
+  for name, mask in masks.items():
     state, states, losses = parallel.replicate(first_state(task, optimizer)), [], []
     for batch in batches(mask):
       state, sums = compiled(state, parallel.split_rows(batch))
@@ -79,6 +95,12 @@ def main(path):
     for masking, first, _, losses in runs(kind, devices, adamw):
       store(f"{masking}/gradient/{kind}/{devices}", first.opt_state[0])
       store(f"{masking}/adamw/{kind}/{devices}", {"loss": losses})
+  some = optim.optimizer("nesterov", lambda _: 0.05, weight_decay=1e-4, frozen=("stem",))
+  for kind, devices in (("jit", 1), ("jit", 8), ("pmap", 8)):
+    _, first, last, losses = next(runs(kind, devices, some, of_classes, {"uneven": UNEVEN}, frozen=("stem",)))
+    for name, state in (("first", first), ("last", last)):
+      store(f"classes/{name}/{kind}/{devices}", (state.params, state.collections, state.ema))
+    store(f"classes/losses/{kind}/{devices}", {"loss": losses})
   np.savez(path, **stored)
 
 

@@ -31,7 +31,7 @@ def keep_batch(state, batch, *, axis_name=None):
 def main(path):
   simulate.galaxy = counted
   stored = {}
-  task = votes.Task(*[None] * 6, labels=("vote_fractions",), score="rmse")
+  task = votes.Task(*[None] * 6, absent={"vote_fractions": np.full(37, np.nan)}, score="rmse")
   for kind, devices, steps_per_call in (("jit", 1, 1), ("jit", 4, 2), ("pmap", 4, 1)):
     parallel = Parallel(kind, jax.devices()[:devices])
     feed = feeds.SimulatedFeed(task=task, parallel=parallel, seed=3, batch_size=BATCH, steps_per_call=steps_per_call,

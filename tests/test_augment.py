@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 
 from galaxy_jax import augment
 
@@ -212,6 +213,23 @@ def test_turns_by_a_step_move_no_pixel_off_its_grid(warp):
   assert np.sum(turns, axis=0).min() >= 8  # each is drawn about 16 times
 
 
+@pytest.mark.parametrize(("rotation", "step", "angles"), [
+    (360, 90, [-180, -90, 0, 90]), (180, 90, [-90, 0, 90]), (360, 120, [-120, 0, 120]), (90, 15, range(-45, 46, 15))])
+def test_angles_are_the_multiples_of_the_step_in_the_range_all_alike(rotation, step, angles):
+  linear = np.asarray(augment.affine_matrices(row_keys(4000), crop=20, size=20, rotation=float(rotation),
+                                              rotation_step=float(step)))[..., :2]
+  found = np.rad2deg(np.arctan2(-linear[:, 0, 1], linear[:, 1, 1]))
+  found, number = np.unique(np.round(found) % 360, return_counts=True)
+  np.testing.assert_array_equal(found, sorted(angle % 360 for angle in angles))
+  assert scipy.stats.chisquare(number).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("rotation", "step"), [(360, 50), (90, 90), (0, 90), (360, 360)])
+def test_a_step_that_does_not_divide_the_range_is_refused(rotation, step):
+  with pytest.raises(ValueError, match=rf"\.rotation_step is {step}; .* divide config\.augment\.rotation, {rotation}"):
+    augment.affine_matrices(row_keys(1), crop=20, size=20, rotation=rotation, rotation_step=step)
+
+
 def test_normalisations_against_their_definitions():
   images = random_images().astype(np.float32) / 255
   images[1] = 0.5
@@ -223,4 +241,5 @@ def test_normalisations_against_their_definitions():
   np.testing.assert_allclose(result[..., 1], (images[..., 1] - 0.456) / 0.224, atol=1e-5)
   grey = augment.NORMALISATIONS["imagenet"](images[..., :1])
   np.testing.assert_allclose(grey, (images[..., :1] - 0.449) / 0.226, atol=1e-5)
+  np.testing.assert_allclose(augment.NORMALISATIONS["symmetric"](np.array([0.0, 0.25, 1.0])), [-1, -0.5, 1])
   assert augment.NORMALISATIONS["none"](images) is images

@@ -1,22 +1,26 @@
 """A run of classes from the table to the page: a user's survey, some galaxies of which have no class."""
 import json
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from own_survey import build, encoded, write_csv
 
-from galaxy_jax import evaluate, experiment
+from galaxy_jax import beginnings, datasets, evaluate, experiment
 from galaxy_jax.configs import base
 from galaxy_jax.data import class_labels
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.train import train
 
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+
 KINDS = ("dark", "light", "red")
 COLOURS = {"dark": (30, 30, 30), "light": (220, 220, 220), "red": (230, 40, 40), "": (128, 128, 128)}
 
 
-def survey(folder, kinds, splits):
+def survey(folder, kinds, splits, names=KINDS):
   """A survey whose classes are colours."""
   folder.mkdir()
   rng = np.random.default_rng(0)
@@ -26,7 +30,7 @@ def survey(folder, kinds, splits):
     (folder / f"{number}.png").write_bytes(encoded(pixels, "PNG"))
     rows.append([number, f"{number}.png", kind, split])
   write_csv(folder / "t.csv", rows)
-  (folder / "own_images.toml").write_text('[labels]\nlabel = "kind"\nnames = ["dark", "light", "red"]\n'
+  (folder / "own_images.toml").write_text(f'[labels]\nlabel = "kind"\nnames = {json.dumps(names)}\n'
                                           '[splits]\ncolumn = "where"')
   return folder
 
@@ -38,14 +42,14 @@ def config_of(folder, data_dir, **keys):
   c.data.size = c.augment.size = 16
   c.augment.view = 1.0
   c.model.name, c.model.options.width = "galaxyid", 4
-  c.train.batch_size, c.train.steps, c.train.log_every, c.eval.batch_size = 8, 24, 8, 8
+  c.train.batch_size, c.train.steps, c.train.log_every, c.train.eval_every, c.eval.batch_size = 8, 24, 8, 0.5, 8
   c.optimizer.learning_rate, c.eval.rotations, c.eval.flips = 1e-2, 2, False
   c.update_from_flattened_dict(keys)
   return c
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, compiled_in_haste):
   """A finished run with balanced weights and the frequencies' biases: its folder, its metrics, its survey."""
   folder = tmp_path_factory.mktemp("classes")
   kinds = ["dark"] * 14 + ["light"] * 6 + ["red"] * 4 + [""] * 2 + ["dark", "light", "red", ""] * 3 + [""] * 3
@@ -55,6 +59,14 @@ def run(tmp_path_factory):
                                                                  "model.head_bias": "log_frequencies"}))
   assert train(config, folder / "run").finished
   return folder, evaluate.finish_run(config, folder / "run", "python …"), config
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+  """The folder of a survey with as many classes in another order."""
+  folder = tmp_path_factory.mktemp("other")
+  kinds = ["dark", "light", "red"] * 6 + ["dark", "light"]
+  return survey(folder / "other", kinds, ["train"] * 15 + ["validation"] * 5, names=("light", "dark", "red"))
 
 
 def test_what_a_run_leaves_agrees_with_itself(run):
@@ -85,15 +97,15 @@ def test_what_a_run_leaves_agrees_with_itself(run):
 
 def test_galaxies_are_counted_without_those_of_unknown_class(run):
   _, _, config = run
-  builder = experiment.open_dataset(config)
-  np.testing.assert_array_equal(experiment.class_counts(config, builder, KINDS), [14, 6, 4])
+  builder = datasets.open_dataset(config)
+  np.testing.assert_array_equal(datasets.class_counts(config, builder, KINDS), [14, 6, 4])
   config = config.copy_and_resolve_references()
   config.data.source = "simulated"
   with pytest.raises(ValueError, match=r"config\.loss\.class_weights counts the classes of the training split"):
-    experiment.class_counts(config, builder, KINDS)
+    datasets.class_counts(config, builder, KINDS)
 
 
-def test_other_data_sets_are_predicted_but_not_measured_on_other_classes(run, tmp_path):
+def test_other_data_sets_are_predicted_but_not_measured_on_other_classes(run, other, tmp_path):
   folder, _, config = run
   plain = tmp_path / "plain"
   plain.mkdir()
@@ -102,19 +114,58 @@ def test_other_data_sets_are_predicted_but_not_measured_on_other_classes(run, tm
   builder = build(plain)
   _, results = evaluate.evaluate_splits(config, folder / "run", builder, ["train"], "latest")
   assert results["train"].metrics == {} and results["train"].predicted.shape[1] == 3
-  other = survey(tmp_path / "other", ["dark", "light"] * 10, ["train"] * 20)
-  (other / "own_images.toml").write_text('[labels]\nlabel = "kind"\nnames = ["light", "dark"]\n'
-                                         '[splits]\ncolumn = "where"')
-  with pytest.raises(ValueError, match=r"learnt the classes dark, light, red; those of .* are light, dark"):
+  with pytest.raises(ValueError, match=r"learnt the classes dark, light, red; those that .* calls 'label' are light, "
+                                       r"dark, red: it cannot be measured on them\.$"):
     evaluate.evaluate_splits(config, folder / "run", build(other), ["train"], "latest")
   with pytest.raises(ValueError, match="has no classes called 'label'; it has none at all"):
     class_labels.names(builder, "label")
 
 
+def test_a_head_of_other_classes_is_not_taken_over(run, other, caplog):
+  """As many of them in another order: the shapes alone would not tell."""
+  caplog.set_level("INFO")
+  folder, _, config = run
+  trained = evaluate.restore(config, folder / "run", Parallel("jit"), "latest").variables["params"]
+  for own, same in ((folder / "s", True), (other, False)):
+    mine = experiment.resolve(config_of(own, folder / "data" if same else other.parent / "data"))
+    names = datasets.class_names(mine, datasets.open_dataset(mine))
+    task = experiment.make_task(mine, axis_name=None, all_views=False, classes=names)
+    first = task.init(jax.random.key(7))
+    found = beginnings.of_run(folder / "run", task=task, classes=names, wanted=first, parallel=Parallel("jit"),
+                              seed=7)["params"]
+    for name, part in found.items():
+      expected = trained[name] if same or name != "head" else first["params"][name]
+      jax.tree.map(np.testing.assert_array_equal, part, expected)
+    assert ("the head stays as it was at first, since that run predicts the classes dark, light, red" in caplog.text
+            ) == (not same)
+
+
+@pytest.mark.parametrize(("label", "message"), [
+    ("kind", r"has no classes called 'kind'; it has label\."), ("label", None)])
+def test_the_label_may_have_another_name_elsewhere(run, monkeypatch, capsys, label, message):
+  folder, metrics, _ = run
+  names = ("split", "rotations", "flips", "zooms", "batch_size", "output", "builder", "manual_dir", "data_dir")
+  monkeypatch.setattr(evaluate, "FLAGS", Flags(workdir=str(folder / "run"), label=label, checkpoint="latest",
+                                               **dict.fromkeys(names)))
+  if message:
+    with pytest.raises(ValueError, match=message):
+      evaluate.main(None)
+  else:
+    assert evaluate.main(None) == 0
+    assert f"{'accuracy':40s} {metrics['accuracy']:.5f}" in capsys.readouterr().out
+
+
+class Flags(SimpleNamespace):
+  """Flags by attribute and by name, as absl's."""
+
+  def __getitem__(self, name):
+    return SimpleNamespace(value=getattr(self, name))
+
+
 def test_a_split_without_classes_cannot_be_trained_on(run):
   _, _, config = run
   with pytest.raises(ValueError, match=r"'test' of own_images/survey/1.0.0 has no labels"):
-    experiment.check_labelled(experiment.open_dataset(config), "test", ("label",))
+    datasets.check_labelled(datasets.open_dataset(config), "test", ("label",))
 
 
 def test_the_baseline_is_counted(run, tmp_path):

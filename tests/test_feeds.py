@@ -9,7 +9,7 @@ from conftest import valid_votes
 from PIL import Image
 
 from galaxy_jax import feeds, models, optim
-from galaxy_jax.data import decode
+from galaxy_jax.data import decode, order, sources
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import votes
 from galaxy_jax.train_step import init_state, make_train_step
@@ -73,6 +73,29 @@ def test_ids_survive_beyond_32_bits_and_epochs_hold_everyone(source, results):
   for epoch in range(3):
     both = np.concatenate([feed.batch_ids(2 * epoch), feed.batch_ids(2 * epoch + 1)])
     assert sorted(both) == [record["galaxy_id"] for record in source]
+
+
+def test_rows_that_come_more_than_once(source, tmp_path):
+  """What every feed trains on is the order of the longer epoch, looked up in the rows."""
+  rows = np.repeat(np.arange(COUNT, dtype=np.int32), [1, 1, 4, 1, 1, 1, 2, 1, 1, 3])
+  data = decode.decoded(source, crop=None, size=20, cache_dir=tmp_path, key="source")
+  parallel = Parallel("jit", jax.devices()[:1])
+  common = {"task": votes_task_labels(), "parallel": parallel, "seed": 5, "batch_size": BATCH}
+  votes_of = np.stack([record["vote_fractions"] for record in source])
+  for feed in (feeds.ResidentFeed(data, rows=rows, steps_per_call=1, sharded=False, **common),
+               feeds.StreamFeed(sources.Rows(source, rows), crop=None, size=20, workers=0, **common)):
+    assert feed.examples == 16
+    feed.compile(lambda state, batch, axis_name=None: (state, {"seen": (batch["vote_fractions"], batch["mask"])}))
+    state, seen = parallel.replicate({"step": np.zeros(())}), []
+    for step in range(4):
+      expected = rows[order.step_rows(5, step, BATCH, 16)]
+      state, sums = feed.advance(state, step, 1)
+      np.testing.assert_array_equal(parallel.fetch(sums)["seen"][0], votes_of[expected])
+      np.testing.assert_array_equal(feed.batch_ids(step), 2**40 + expected.astype(np.int64))
+      seen += expected.tolist()
+    assert sorted(seen) == rows.tolist()
+    if isinstance(feed, feeds.StreamFeed):
+      feed.close()
 
 
 def votes_task_labels():

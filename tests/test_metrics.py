@@ -65,6 +65,20 @@ def test_batches_and_padding_do_not_matter(votes):
     np.testing.assert_allclose(merged[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def test_accuracy_of_fractions_of_those_asked_counts_those_who_were(votes):
+  """The same galaxies, once with the fractions of all volunteers and once with those of the volunteers asked."""
+  of_all = votes
+  of_asked = [np.asarray(decision_tree.conditional(values)) for values in votes]
+  both = [metrics.finish(metrics.vote_metrics(*values, np.ones(ROWS), conditional=conditional))
+          for values, conditional in ((of_all, False), (of_asked, True))]
+  names = [name for name in both[0] if name.startswith("accuracy")]
+  assert len(names) == 12
+  for name in names:
+    np.testing.assert_allclose(both[1][name], both[0][name], rtol=1e-6, err_msg=name)
+  wrongly = metrics.finish(metrics.vote_metrics(*of_asked, np.ones(ROWS)))
+  assert wrongly["accuracy"] != pytest.approx(both[0]["accuracy"], rel=1e-3)
+
+
 def test_calibration_against_numpy(votes):
   predicted, voted = votes
   sums = metrics.calibration(predicted, voted, np.ones(ROWS), bins=5)

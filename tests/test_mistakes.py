@@ -23,6 +23,8 @@ def data_dir(tmp_path_factory):
     ({"data.eval": "test"}, "The split 'test' of galaxy_zoo_challenge/votes/1.0.0 has no labels"),
     ({"data.manual_dir": "/nowhere", "data.data_dir": "/nowhere/data"}, "/nowhere"),
     ({"data.loader": "cloud"}, "config.data.loader is 'cloud'"),
+    ({"data.target": "fractions"}, "config.data.target is 'fractions'; expected vote_fractions, debiased."),
+    ({"augment.rotation_step": 50.0}, "config.augment.rotation_step is 50; expected 0, or degrees that divide"),
     ({"augment.zoom": 0.5}, "config.augment.zoom is 0.5; expected at least 1."),
     ({"optimizer.warmup": 500.0}, "config.optimizer.warmup is 500.0; expected at least 0 and at most 0.999."),
     ({"model.options.norm": "layer"}, "norm is 'layer'"),

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from galaxy_jax import optim
+from galaxy_jax import models, optim
 
 
 def test_cosine_rises_linearly_and_falls_to_zero():
@@ -33,6 +33,23 @@ def test_decay_leaves_norms_and_biases_alone(kind):
   assert np.all(np.asarray(updates["kernel"]) < 0)
   np.testing.assert_array_equal(updates["bias"], 0)
   np.testing.assert_array_equal(updates["scale"], 0)
+
+
+@pytest.mark.parametrize(("name", "size", "never"), [
+    ("dieleman", 99, {"stage1_bias", "stage4_bias"}),
+    ("dinov2_small", 98, {"stem_class", "stem_position", "last_norm", "stage1/gamma1", "stage12/norm2"}),
+    ("resnet18", 64, {"stem_norm", "stage1_block1/BatchNorm_0"})])
+def test_kernels_alone_decay_whatever_shape_the_others_have(name, size, never):
+  network = models.create(name, outputs=5)
+  params = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), train=False))["params"]
+  chosen = {jax.tree_util.keystr(path, simple=True, separator="/"): yes
+            for path, yes in jax.tree_util.tree_leaves_with_path(optim.decayed(params))}
+  kept = {path for path, yes in chosen.items() if not yes}
+  assert all(any(path.startswith(part) for path in kept) for part in never)
+  assert not any(yes and path.startswith(tuple(never)) for path, yes in chosen.items())
+  # All the large arrays of convolutions and dense layers are among the others.
+  assert {path.rpartition("/")[2] for path, yes in chosen.items() if yes} == {"kernel"}
+  assert not any(path.endswith("kernel") for path in kept)
 
 
 def test_nesterov_follows_sutskevers_recursion():
@@ -84,6 +101,14 @@ def test_the_rate_falls_with_each_stage_from_the_output(kind):
   np.testing.assert_allclose([steps[name] / plain[name] for name in factors], list(factors.values()), rtol=1e-6)
   frozen, _ = moved(kind, 0.3, weight_decay=0.5, layer_decay=0.5, frozen=("stage2",))
   np.testing.assert_allclose(frozen["stem"], steps["stem"], rtol=1e-6)
+
+
+def test_a_norm_after_the_last_stage_is_of_that_stage():
+  params = {name: {"kernel": jnp.ones((2, 2))} for name in ("stem", "stage1", "stage2", "last_norm", "head")}
+  scale = optim.scale_by_stage(0.5)
+  scaled, _ = scale.update(params, scale.init(params), params)
+  assert {name: float(part["kernel"][0, 0]) for name, part in scaled.items()} == {
+      "stem": 1 / 8, "stage1": 1 / 4, "stage2": 1 / 2, "last_norm": 1 / 2, "head": 1}
 
 
 def test_a_stage_that_is_not_there_is_refused_with_those_that_are():

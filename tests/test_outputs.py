@@ -28,3 +28,12 @@ def test_a_table_is_written_as_the_name_ends(tmp_path):
 def test_other_places_are_refused(name, reason, tmp_path):
   with pytest.raises(ValueError, match=reason):
     outputs.table_writer(tmp_path / name, "--output")
+
+
+def test_a_table_of_votes_says_which_fractions_they_are():
+  votes, images = np.full((2, 37), 0.5), np.zeros((2, 4, 4, 3), np.uint8)
+  debiased = outputs.VoteResult("train", np.arange(2), votes, votes, images, target="debiased")
+  assert debiased.table()["target"].to_pylist() == ["debiased"] * 2
+  assert debiased.submission() is None  # the challenge asks for cumulative ones
+  plain = debiased._replace(target="vote_fractions")
+  assert plain.table()["target"].to_pylist() == ["vote_fractions"] * 2 and plain.submission().num_rows == 2

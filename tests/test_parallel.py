@@ -50,6 +50,20 @@ def test_adamw_gives_the_same_losses(stored, masking, other):
   np.testing.assert_allclose(runs[other]["['loss']"], runs["jit", 1]["['loss']"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("other", [("jit", 8), ("pmap", 8)])
+def test_weighted_classes_on_a_frozen_stage_are_the_same(stored, other):
+  first, last = (stored["classes", name] for name in ("first", "last"))
+  for runs in (first, last):
+    for name, value in runs["jit", 1].items():
+      np.testing.assert_allclose(runs[other][name], value, atol=1e-5, err_msg=name)
+  losses = stored["classes", "losses"]
+  np.testing.assert_allclose(losses[other]["['loss']"], losses["jit", 1]["['loss']"], rtol=1e-5)
+  # The average, [2], is on its way to them.
+  stays = {name: np.array_equal(value, first[other][name]) for name, value in last[other].items() if name[:3] != "[2]"}
+  assert sum("['stem" in name for name in stays) == 5  # the kernel, scale, bias and both moments
+  assert all(same == ("['stem" in name) for name, same in stays.items()), stays
+
+
 def test_masks_matter(stored):
   """The checks above would pass if the mask were ignored; it is not."""
   full, uneven = (stored[masking, "nesterov"]["jit", 1] for masking in ("full", "uneven"))

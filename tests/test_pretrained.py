@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from galaxy_jax import models, pretrained
+from galaxy_jax import augment, models, pretrained
 from galaxy_jax.models.vision_transformer import _resampled
 
 safetensors = pytest.importorskip("safetensors.numpy")
@@ -149,6 +149,35 @@ def test_every_tensor_that_does_not_fit_is_named(load, tensors, words):
     assert word in str(error.value)
 
 
+def test_a_folder_and_a_name_that_is_also_a_folders(load, tmp_path, first, monkeypatch):
+  by_hub = load(published())
+  jax.tree.map(np.testing.assert_array_equal, by_hub, pretrained.load(str(tmp_path), "resnet18", first))
+  # A name of the hub stays one, whatever lies here.
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "timm/resnet18.a1_in1k").mkdir(parents=True)
+  assert not pretrained.is_path("timm/resnet18.a1_in1k") and pretrained.is_path("./timm/resnet18.a1_in1k")
+  with pytest.raises(FileNotFoundError, match=r"resnet18\.a1_in1k, a folder without model\.safetensors; name the file"):
+    pretrained.load("./timm/resnet18.a1_in1k", "resnet18", first)
+  (tmp_path / "weights.onnx").write_bytes(b"1")
+  with pytest.raises(ValueError, match=r"weights\.onnx: only \.safetensors files are read\.$"):
+    pretrained.check("./weights.onnx", "resnet18")
+
+
+def test_a_head_that_stays_needs_a_value(first):
+  shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), first)
+  with pytest.raises(ValueError, match=r"no head\.bias of shape \(5,\).*not their shapes"):
+    pretrained.fill(shapes, published(), pretrained.TABLES["resnet18"], "It", "resnet18")
+
+
+@pytest.mark.parametrize(("source", "model", "expected"), [
+    ("timm/resnet50.a1_in1k", "resnet50", "imagenet"), ("timm/legacy_xception.tf_in1k", "xception", "symmetric"),
+    ("inception.safetensors", "inception_v3", "symmetric"),
+    ("mwalmsley/zoobot-encoder-convnext_nano", "convnext_nano", "none")])
+def test_what_images_weights_expect(source, model, expected):
+  assert pretrained.normalisation(source, model) == expected
+  assert {table.normalise for table in pretrained.TABLES.values()} <= augment.NORMALISATIONS.keys()
+
+
 @pytest.mark.parametrize("damage", [
     lambda data: data[:-100], lambda data: data[:50], lambda data: b"", lambda data: b"PK\x03\x04" + data])
 def test_a_damaged_file_is_one_error(tmp_path, first, damage):
@@ -171,9 +200,13 @@ def test_what_is_no_source_of_weights_says_the_remedy(first, source, model, erro
     pretrained.load(source, model, first)
 
 
+class TransportError(Exception):
+  """As httpx's: of no class that Python knows."""
+
+
 @pytest.mark.parametrize("failure", [
     errors.LocalEntryNotFoundError("no connection"), errors.HFValidationError("no connection"),
-    OSError("no connection")])
+    OSError("no connection"), TransportError("no connection")])
 def test_without_the_hub_the_error_says_how_to_do_without(first, monkeypatch, failure):
   def download(*_, **__):
     raise failure

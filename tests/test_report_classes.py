@@ -9,8 +9,8 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 from test_report import Page
 
 from galaxy_jax.report import class_measures, compare
+from galaxy_jax.report.__main__ import read
 from galaxy_jax.report.classes import ClassRun, write
-from galaxy_jax.saliency import NoMapError
 
 NAMES = ("round", "edge_on", "spiral", "merger")
 
@@ -94,14 +94,25 @@ def test_the_page_is_whole_and_its_figures_lie_beside_it(written):
 
 
 def test_galaxies_without_labels_and_networks_without_maps(tmp_path):
-  def nowhere(rows, classes):
-    raise NoMapError("There is no map of it.")
-
-  run = make_run(6, labels=np.full(6, -1), explain=nowhere, history={})
+  run = make_run(6, labels=np.full(6, -1), explain=lambda rows, classes: "There is no map of it.", history={})
   text = Page(write(run, tmp_path / "a")).text
   assert "None of them has a label" in text and "There is no map of it." in text and "Labelled" not in text
   assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {"class_occurrences", "gallery_first"}
   assert "Where the network looked" not in Page(write(run._replace(explain=None), tmp_path / "b")).text
+
+
+def test_maps_are_made_once_for_right_and_wrong_galaxies(tmp_path):
+  """Each call compiles the network: right and wrong ones come together, and are told apart after it."""
+  calls = []
+  run = make_run(explain=lambda rows, classes: calls.append((rows, classes)) or looked(rows, classes))
+  best = run.predicted.argmax(1)
+  write(run, tmp_path)
+  (rows, classes), = calls
+  np.testing.assert_array_equal(classes, best[rows])
+  right = best[rows] == run.labels[rows]
+  assert 0 < right.sum() < len(right) and (np.diff(right.astype(int)) <= 0).all()  # first the right ones
+  for name in ("right", "wrong"):
+    assert (tmp_path / f"figures/attention_{name}.png").exists()
 
 
 def test_one_galaxy_many_classes_and_another_accuracy(tmp_path):
@@ -144,7 +155,7 @@ def finished(folder, *, rate, accuracy, notes=()):
 def test_runs_are_compared(tmp_path):
   workdirs = [finished(tmp_path / "a/run", rate=0.1, accuracy=0.5),
               finished(tmp_path / "b/run", rate=0.2, accuracy=0.75, notes=["Simulated"])]
-  runs = compare.read(workdirs)
+  runs = read(workdirs)
   assert [run.label for run in runs] == ["1 run", "2 run"]
   assert compare.differing(runs) == {"optimizer.learning_rate": [0.1, 0.2]}
   page = Page(compare.write(runs, tmp_path / "both.html"))
@@ -161,6 +172,6 @@ def test_folders_without_a_finished_run_are_named(tmp_path):
   bad = finished(tmp_path / "bad", rate=0.1, accuracy=0.5)
   (tmp_path / "bad/facts.json").unlink()
   with pytest.raises(FileNotFoundError, match=r"bad holds no finished run: facts\.json is missing"):
-    compare.read([good, bad])
+    read([good, bad])
   with pytest.raises(ValueError, match="two or more different folders"):
-    compare.read([good, good])
+    read([good, good])

@@ -6,7 +6,8 @@ import stand_in
 from conftest import stored_by
 from simulated_on_devices import BATCH, SIZE, STEPS
 
-from galaxy_jax import feeds
+from galaxy_jax import feeds, simulate
+from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import votes
 
@@ -41,9 +42,32 @@ def test_each_galaxy_is_drawn_once(stored, way):
 
 
 def test_the_simulator_gives_what_the_vote_task_takes():
-  task = votes.Task(*[None] * 6, labels=("vote_fractions",), score="rmse")
+  task = votes.Task(*[None] * 6, absent={"vote_fractions": np.full(37, np.nan)}, score="rmse")
   feed = feeds.SimulatedFeed(task=task, parallel=Parallel("jit", jax.devices()[:1]), seed=0, batch_size=2,
                              steps_per_call=1, size=32, crop=256, mix="natural", quality=0, epoch=10)
   batch = jax.eval_shape(feed.draw, 0, np.arange(2))
   assert {name: (value.shape, str(value.dtype)) for name, value in batch.items()} == {
       "image": ((2, 32, 32, 3), "uint8"), "vote_fractions": ((2, 37), "float32"), "mask": ((2,), "float32")}
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"data.target": "debiased"}, r"config\.data\.target is 'debiased'; of simulated galaxies .* the vote_fractions"),
+    ({"task": "classes"}, r"config\.data\.label is 'label'; of simulated galaxies .* five_class, ten_class, kind can"),
+])
+def test_what_the_simulator_does_not_draw_is_refused(changes, message):
+  config = get_config("cpu")
+  config.update_from_flattened_dict({"data.source": "simulated"} | changes)
+  with pytest.raises(ValueError, match=message):
+    feeds.check(config)
+
+
+def test_the_simulators_classes_are_those_of_the_data_set():
+  config = get_config("cpu")
+  config.update_from_flattened_dict({"task": "classes", "data.source": "simulated", "data.label": "five_class"})
+  feeds.check(config)
+  feeds.check_classes(config, simulate.FIVE_CLASSES)
+  for others in (simulate.FIVE_CLASSES[::-1], ("round", "edge_on")):
+    with pytest.raises(ValueError, match="what the simulator calls 'five_class' are completely_round_smooth, "):
+      feeds.check_classes(config, others)
+  config.data.source = "auto"
+  feeds.check_classes(config, ("round", "edge_on"))

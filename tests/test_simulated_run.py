@@ -13,7 +13,7 @@ import stand_in
 from absl import flags
 
 import galaxy_jax.main as program
-from galaxy_jax import experiment, simulate
+from galaxy_jax import datasets, experiment, simulate
 from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.logbook import read_history
 from tfds_builders.errors import MissingDataError
@@ -139,16 +139,16 @@ def test_a_run_stays_real(config, tmp_path, monkeypatch, challenge_dir, how):
   assert (same.name, same.data.builder) == ("gz2", "galaxy_zoo_challenge")
   if how in ("real", "manual_dir"):
     with pytest.raises(MissingDataError, match=GET):
-      experiment.open_dataset(same)
+      datasets.open_dataset(same)
 
 
 def test_simulated_galaxies_are_not_real(config):
   config.data.builder, config.data.source = "galaxy_sim/demo", "real"
   with pytest.raises(ValueError, match="whose galaxies are simulated"):
-    experiment.open_dataset(config)
+    datasets.open_dataset(config)
   config.data.source, config.data.manual_dir = "auto", "files"
   with pytest.raises(ValueError, match="The files in files are not those of the data set galaxy_sim/demo"):
-    experiment.open_dataset(config)
+    datasets.open_dataset(config)
 
 
 _HOST = """

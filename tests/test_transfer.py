@@ -14,6 +14,7 @@ from galaxy_jax.pretrained.tables import TABLES
 from galaxy_jax.train import train
 
 safetensors = pytest.importorskip("safetensors.numpy")
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 NETWORK = {"width": 4, "stage_sizes": (1, 1), "stem": (3, 1), "stem_pool": False}
 
 
@@ -65,6 +66,8 @@ def test_frozen_stages_stay_to_the_bit_and_the_rest_learns(make_config, weights,
                           "optimizer.layer_decay": 0.5})
   assert train(config, tmp_path / "run").finished
   assert "head stays as it was" in caplog.text
+  assert "config.augment.normalise is 'none'; weights such as " in caplog.text
+  assert "learnt from images for which it is 'imagenet'" in caplog.text
   after = evaluated(tmp_path / "run")
   for collection, parts in after.items():
     for name, part in parts.items():

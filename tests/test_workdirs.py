@@ -34,6 +34,24 @@ def test_a_run_from_before_a_key_goes_on_only_with_its_default(tmp_path):
     workdirs.claim(tmp_path, config, data, begun=True)
 
 
+def test_a_section_that_the_experiment_replaced_is_completed_on_both_sides(tmp_path):
+  config, data = resolved(), {"train": {"split": "train"}}
+  config.pretrain = {"train": {"steps": 5}}
+  workdirs.claim(tmp_path, config, data, begun=False)
+  workdirs.claim(tmp_path, config, data, begun=True)
+  config.pretrain.train.steps = 6
+  with pytest.raises(ValueError, match=r"config.pretrain.train.steps: 5 there, 6 now"):
+    workdirs.claim(tmp_path, config, data, begun=True)
+
+
+def test_settings_are_flat_and_without_places():
+  config = resolved()
+  config.eval.zooms, config.data.manual_dir = (1.0, 1.2), "here"
+  settings = workdirs.settings(config)
+  assert (settings["eval.zooms"], settings["model.options.width"], settings["eval.rotations"]) == ([1.0, 1.2], 32, 4)
+  assert not any(key.startswith(("name", "simulated.", "search", "data.manual_dir")) for key in settings)
+
+
 def test_a_folder_without_a_run_is_named(tmp_path):
   with pytest.raises(FileNotFoundError, match=r"holds no run: config.json is missing"):
     workdirs.read_config(tmp_path)

@@ -1,9 +1,12 @@
 """What the class task learns, out of what a data set has: the classes' names, and how many galaxies are in each."""
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from galaxy_jax.data.cache import cached
 from galaxy_jax.data.sources import Source
 
 
@@ -17,13 +20,16 @@ def names(builder: tfds.core.DatasetBuilder, label: str) -> tuple[str, ...]:
   Raises:
     ValueError: there is no such feature, or it holds no class.
   """
-  features = dict(builder.info.features)
-  if not isinstance(features.get(label), tfds.features.ClassLabel):
-    others = [name for name, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
+  if label not in _features(builder):
     raise ValueError(f"{builder.info.full_name} has no classes called {label!r}; it has "
-                     f"{' and '.join(others) or 'none at all'}. config.data.label names them, config.data.builder the "
-                     "data set.")
-  return tuple(features[label].names)
+                     f"{' and '.join(_features(builder)) or 'none at all'}. config.data.label names them, "
+                     "config.data.builder the data set.")
+  return tuple(builder.info.features[label].names)
+
+
+def _features(builder):
+  """The names of a data set's features that hold a class."""
+  return [name for name, feature in builder.info.features.items() if isinstance(feature, tfds.features.ClassLabel)]
 
 
 def check_same(builder: tfds.core.DatasetBuilder, label: str, learnt: Sequence[str]) -> None:
@@ -32,13 +38,58 @@ def check_same(builder: tfds.core.DatasetBuilder, label: str, learnt: Sequence[s
   Raises:
     ValueError: the data set's classes are others.
   """
-  if isinstance(dict(builder.info.features).get(label), tfds.features.ClassLabel):
+  if label in _features(builder):
     if (found := names(builder, label)) != tuple(learnt):
-      raise ValueError(f"The run learnt the classes {', '.join(learnt)}; those of {builder.info.full_name} are "
-                       f"{', '.join(found)}: it cannot be measured on them.")
+      others = [name for name in _features(builder) if name != label]
+      raise ValueError(f"The run learnt the classes {', '.join(learnt)}; those that {builder.info.full_name} calls "
+                       f"{label!r} are {', '.join(found)}: it cannot be measured on them."
+                       + (f" --label={' or --label='.join(others)} takes others." if others else ""))
 
 
-def counts(source: Source, label: str, classes: int) -> np.ndarray:
-  """How many of the records are in each class, (classes,); those of unknown class, negative, in none."""
-  labels = np.array([source[index][label] for index in range(len(source))])
+def of_split(source: Source, label: str, *, cache_dir: str | Path, key: Any) -> np.ndarray:
+  """The classes of all records of a split, (N,); negative where unknown.
+
+  They are kept in a cache, because a record is read with its image.
+
+  Args:
+    source: the split.
+    label: the feature that holds a galaxy's class.
+    cache_dir: where caches lie.
+    key: what tells this split from others, as JSON values: `sources.fingerprint`.
+
+  Raises:
+    ValueError: the cache cannot be written.
+  """
+  def write(folder):
+    np.save(folder / "classes.npy", np.array([source[index][label] for index in range(len(source))]))
+  return np.load(cached(cache_dir, "classes", {"label": label, "key": key}, write) / "classes.npy")
+
+
+def counts(labels: np.ndarray, classes: int) -> np.ndarray:
+  """How many galaxies are in each class.
+
+  Args:
+    labels: (N,) their classes; of those of unknown class, negative, none is counted.
+    classes: the number of classes.
+
+  Returns:
+    (classes,) whole numbers.
+  """
   return np.bincount(labels[labels >= 0], minlength=classes)
+
+
+def repeated_rows(labels: np.ndarray, share: float) -> np.ndarray:
+  """Rows in which the galaxies of rare classes come more than once.
+
+  Args:
+    labels: (N,) classes, negative where unknown.
+    share: a class of n galaxies comes round(share × largest / n) times, at least once, where `largest` is how many the
+      most frequent class has; galaxies of unknown class come once.
+
+  Returns:
+    (M,) int32 rows in ascending order, M >= N.
+  """
+  known = np.where(labels >= 0, labels, 0)
+  number = np.bincount(labels[labels >= 0], minlength=known.max(initial=0) + 1)
+  times = np.maximum(1, np.round(share * number.max() / np.maximum(number, 1))).astype(int)
+  return np.repeat(np.arange(len(labels), dtype=np.int32), np.where(labels >= 0, times[known], 1))

@@ -79,6 +79,19 @@ class _WithId:
     return record | {"galaxy_id": record[self._name]}
 
 
+class Rows:
+  """The records of another source at these rows, which may come more than once."""
+
+  def __init__(self, source: Source, rows):
+    self._source, self._rows = source, rows
+
+  def __len__(self):
+    return len(self._rows)
+
+  def __getitem__(self, index):
+    return self._source[int(self._rows[index])]
+
+
 def fingerprint(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, Any]:
   """What a split was read from, as plain JSON values: equal for equal data, to be kept with caches and checkpoints.
 

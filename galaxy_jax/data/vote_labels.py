@@ -12,6 +12,9 @@ from galaxy_jax.data.sources import Source
 
 logger = logging.getLogger(__name__)
 
+#: What may be learnt as vote fractions, and which of it are the fractions of those who were asked.
+TARGETS = ("vote_fractions", "debiased")
+CONDITIONAL = ("debiased",)
 #: Where a data set may have counted votes, by answer: (37,), negative or NaN where missing.
 _COUNTED = ("vote_counts", "count")
 _VOLUNTEERS = "total_classifications"

@@ -5,8 +5,9 @@ Every model is a flax module called as `model.apply(variables, images, train=…
 stages (`stage1`, …, `pooled`), for transfer learning, detection, embeddings and saliency. A new model is a file
 and a line in MODELS.
 
-A parameter's name begins with its stage, before any underscore (`stage2_block1`): stages can be frozen and have rates
-of their own. A model with batch norm has an attribute `still`, the stages in which its running moments stay.
+A parameter's name begins with its stage, before any underscore (`stage2_block1`): that whose features have the name, or
+what comes before (`stem`) and after (`hidden1`, `last`, `head`). Stages can be frozen and have rates of their own. A
+model with batch norm has an attribute `still`, the stages in which its running moments stay.
 """
 import re
 from collections.abc import Sequence
@@ -69,5 +70,5 @@ def stages(params: dict) -> list[str]:
   """The stages of a model's parameters from image to output: the stem, numbered ones, what follows, the head."""
   def place(stage):
     letters, number = re.fullmatch(r"(.*?)(\d*)", stage).groups()
-    return {"stem": 0, "conv": 1, "stage": 1, "head": 3}.get(letters, 2), int(number or 0), letters
+    return {"stem": 0, "stage": 1, "head": 3}.get(letters, 2), int(number or 0), letters
   return sorted({stage_of(name) for name in params}, key=place)

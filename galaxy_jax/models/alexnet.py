@@ -35,7 +35,7 @@ class AlexNet(nn.Module):
     layers = ((1, 11, 4), (2, 5, 2), (3, 3, 2), (3, 3, 1), (2, 3, 1))
     for stage, (factor, kernel, stride) in enumerate(layers, 1):
       x = nn.Conv(self.width * factor, (kernel, kernel), strides=stride, padding=kernel // 2, dtype=self.dtype,
-                  kernel_init=nn.initializers.he_normal(), name=f"conv{stage}")(x)
+                  kernel_init=nn.initializers.he_normal(), name=f"stage{stage}_conv")(x)
       x = nn.relu(x)
       features[f"stage{stage}"] = x
     x = x.reshape(x.shape[0], -1)

@@ -63,9 +63,9 @@ class Dieleman(nn.Module):
     layers = ((1, 6, 0.01, True), (2, 5, 0.01, True), (4, 3, 0.01, False), (4, 3, 0.1, True))
     for stage, (factor, kernel, deviation, pool) in enumerate(layers, 1):
       x = nn.Conv(self.width * factor, (kernel, kernel), padding="VALID", use_bias=False, dtype=self.dtype,
-                  kernel_init=nn.initializers.normal(deviation), name=f"conv{stage}")(x)
+                  kernel_init=nn.initializers.normal(deviation), name=f"stage{stage}_conv")(x)
       # A bias for each place: what is expected of a part depends on where in it the galaxy is.
-      bias = self.param(f"conv{stage}_bias", nn.initializers.constant(0.1), x.shape[1:])
+      bias = self.param(f"stage{stage}_bias", nn.initializers.constant(0.1), x.shape[1:])
       x = nn.relu(x + bias.astype(self.dtype))
       features[f"stage{stage}"] = x.reshape(rows, parts, *x.shape[1:])
       if pool:

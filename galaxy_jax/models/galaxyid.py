@@ -31,7 +31,7 @@ class GalaxyID(nn.Module):
     del train, mask
     x, features = images.astype(self.dtype), {}
     for stage, factor in enumerate((1, 2, 4, 4), 1):
-      x = nn.relu(nn.Conv(self.width * factor, (3, 3), dtype=self.dtype, name=f"conv{stage}")(x))
+      x = nn.relu(nn.Conv(self.width * factor, (3, 3), dtype=self.dtype, name=f"stage{stage}_conv")(x))
       features[f"stage{stage}"] = x
       if stage < 4:
         x = max_pool_2x2(x)

@@ -1,7 +1,8 @@
 """Residual networks (He et al. 2015, 2016): ResNet-18, 26, 50 and 101 as one family.
 
 Padding is symmetric and the stride sits in a bottleneck's 3×3, as in the published PyTorch weights, so that those
-can be loaded. The network of Zhu et al. 2019 is the same family with pre-activation and a 6×6 stem.
+can be loaded. The network of Zhu et al. 2019 is the same family with pre-activation, twice the filters and a stem of
+64 filters of 6×6 (configs/morph5.py).
 """
 from collections.abc import Sequence
 from functools import partial
@@ -61,6 +62,7 @@ class ResNet(nn.Module):
     bottleneck: bottleneck blocks (their outputs are four times as wide) instead of basic ones.
     width: filters of the first stage; each stage doubles them.
     stem: (kernel, stride) of the first convolution.
+    stem_width: its filters; 0: as many as `width`.
     stem_pool: a 3×3 maximum with stride 2 after the stem.
     preactivation: norm and ReLU before each convolution (He et al. 2016).
     norm: 'batch' or 'group'.
@@ -74,6 +76,7 @@ class ResNet(nn.Module):
   bottleneck: bool = False
   width: int = 64
   stem: tuple[int, int] = (7, 2)
+  stem_width: int = 0
   stem_pool: bool = True
   preactivation: bool = False
   norm: str = "batch"
@@ -89,7 +92,8 @@ class ResNet(nn.Module):
     conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=_he_normal)
     norm = make_norm(self.norm, axis_name=self.axis_name, dtype=self.dtype, still=self.still)
     kernel, stride = self.stem
-    x = conv(self.width, (kernel, kernel), strides=stride, padding=kernel // 2, name="stem")(images.astype(self.dtype))
+    x = conv(self.stem_width or self.width, (kernel, kernel), strides=stride,
+             padding=[((kernel - 1) // 2, kernel // 2)] * 2, name="stem")(images.astype(self.dtype))
     if not self.preactivation:
       x = nn.relu(norm(name="stem_norm")(x, train=train, mask=mask))
     if self.stem_pool:

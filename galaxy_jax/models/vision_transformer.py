@@ -50,7 +50,7 @@ class VisionTransformer(nn.Module):
   """A vision transformer whose answer is read from the class token. Each of its blocks is a stage.
 
   The position embeddings belong to an image of `grid` patches a side. For other sizes they are interpolated as timm
-  and DINOv2 do: bicubic, with antialiasing where there are fewer patches.
+  does: bicubic, with antialiasing where there are fewer patches.
 
   Attributes:
     outputs: number of outputs.

@@ -15,12 +15,25 @@ from galaxy_jax.pretrained import files
 from galaxy_jax.pretrained.files import is_path
 from galaxy_jax.pretrained.tables import TABLES, Table
 
-__all__ = ["PREFIXES", "check", "fill", "is_path", "load"]
+__all__ = ["PREFIXES", "check", "fill", "is_path", "load", "normalisation"]
 
 logger = logging.getLogger(__name__)
 
 #: What a wrapping module puts before all names of the network it holds: Zoobot's, Lightning's, DataParallel's.
 PREFIXES = ("", "encoder.", "model.", "module.", "backbone.", "model.encoder.", "encoder.model.", "module.encoder.")
+
+
+def normalisation(source: str, model: str) -> str:
+  """How images were normalised for published weights, a name in augment.NORMALISATIONS.
+
+  Zoobot's saw pixels in [0, 1] as they are (galaxy-datasets, whose views are scaled and not normalised); others what
+  timm gives its family.
+
+  Args:
+    source: see `load`; a file whose name does not say Zoobot is taken for timm's.
+    model: its name in models.MODELS.
+  """
+  return "none" if "zoobot" in source.lower() else TABLES[model].normalise
 
 
 def load(source: str, model: str, variables: Any) -> Any:
@@ -65,8 +78,13 @@ def fill(variables: Any, tensors: dict[str, np.ndarray], table: Table, what: str
     what: whose tensors they are, for messages.
     model: the network's name, for messages.
 
+  Returns:
+    The same tree with the tensors in it, float32 numpy arrays in our layout; the head, where the file has none of its
+    shape, as it was.
+
   Raises:
-    ValueError: a tensor is missing, left over or of another shape; the message names them all.
+    ValueError: a tensor is missing, left over or of another shape; the message names them all. Or the head is to stay,
+      and `variables` has but its shape.
   """
   ours = {tuple(str(key.key) for key in path[1:]): leaf
           for path, leaf in jax.tree_util.tree_leaves_with_path(variables)}
@@ -79,6 +97,9 @@ def fill(variables: Any, tensors: dict[str, np.ndarray], table: Table, what: str
   for path, leaf in ours.items():
     name, shape = names[path], tuple(leaf.shape)
     if path[0] in kept:
+      if isinstance(leaf, jax.ShapeDtypeStruct):
+        raise ValueError(f"{what} has no {'.'.join(path)} of shape {shape} for the model {model!r}, and there is no "
+                         "first value to keep: initialised variables are expected, not their shapes.")
       unused.discard(name)
       filled[path] = np.asarray(leaf)
     elif name not in tensors:

@@ -14,28 +14,34 @@ _PIP = "pip install 'galaxy_jax[pretrained]'"
 
 
 def is_path(source: str) -> bool:
-  """Whether `config.model.pretrained` means a file, and not a name on the hub."""
+  """Whether `config.model.pretrained` means a file or a folder, and not a name on the hub: ./owner/name is one."""
   path = Path(source)
-  return path.suffix in (".safetensors", *_PICKLED) or source.startswith(("/", "~", ".")) or path.exists()
+  if path.suffix in (".safetensors", *_PICKLED) or source.startswith(("/", "~", ".")):
+    return True
+  return not _HUB_NAME.fullmatch(source) and path.exists()
 
 
 def check(source: str) -> None:
-  """Refuses what is neither the path of a .safetensors file nor a name on the hub, whether it is there or not.
+  """Refuses what cannot be weights, whether it is there or not.
+
+  Weights are a .safetensors file, a folder with `model.safetensors` in it, or a name on the hub.
 
   Raises:
-    ValueError: it is neither.
+    ValueError: it is none of these.
   """
   if not is_path(source):
     if not _HUB_NAME.fullmatch(source):
       raise ValueError(f"config.model.pretrained is {source!r}; expected a .safetensors file or a name on the Hugging "
                        "Face hub, such as timm/resnet50.a1_in1k or mwalmsley/zoobot-encoder-convnext_nano.")
     return
-  path = Path(source)
-  if path.suffix != ".safetensors":
-    raise ValueError(f"config.model.pretrained is {source}: only .safetensors files are read. A "
-                     f"{path.suffix or 'file'} of PyTorch is a pickle, which can run any code when it is opened. "
-                     "Convert it where you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True), "
-                     "'model.safetensors'), or look for a .safetensors file beside it.")
+  path = Path(source).expanduser()
+  if path.suffix in _PICKLED:
+    raise ValueError(f"config.model.pretrained is {source}: only .safetensors files are read. A {path.suffix} of "
+                     "PyTorch is a pickle, which can run any code when it is opened. Convert it where you trust it: "
+                     "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors'), or look "
+                     "for a .safetensors file beside it.")
+  if path.suffix != ".safetensors" and path.is_file():
+    raise ValueError(f"config.model.pretrained is {source}: only .safetensors files are read.")
 
 
 def find(source: str) -> Path:
@@ -49,6 +55,10 @@ def find(source: str) -> Path:
   if not is_path(source):
     return _download(source)
   path = Path(source).expanduser()
+  if path.is_dir():
+    if not (path / _FILE).is_file():
+      raise FileNotFoundError(f"config.model.pretrained is {source}, a folder without {_FILE}; name the file in it.")
+    return path / _FILE
   if not path.is_file():
     raise FileNotFoundError(f"config.model.pretrained is {source}, and there is no such file.")
   return path
@@ -57,14 +67,13 @@ def find(source: str) -> Path:
 def _download(source):
   try:
     import huggingface_hub
-    from huggingface_hub import errors
   except ImportError as error:
     raise ValueError(f"config.model.pretrained is {source!r}, on the Hugging Face hub; to download it, {_PIP}."
                      ) from error
   name, revision = _HUB_NAME.fullmatch(source).groups()
   try:
     return Path(huggingface_hub.hf_hub_download(name, _FILE, revision=revision))
-  except (errors.HfHubHTTPError, errors.EntryNotFoundError, OSError, ValueError) as error:
+  except Exception as error:  # what carries the bytes (requests, httpx, hf_xet, by version) has errors of its own
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise FileNotFoundError(
         f"config.model.pretrained is {source!r}, but {_FILE} of it could not be got from the Hugging Face hub: "

@@ -20,11 +20,14 @@ class Table(NamedTuple):
       they stay as they are; where the network has none, those of the file are left out.
     stem: our first convolution, which may see another number of colours than the published one.
     left_out: beginnings of published names that no classifier of ours has: auxiliary outputs and the like.
+    normalise: how the images were normalised that timm's weights of the family learnt from (its `pretrained_cfg`), a
+      name in augment.NORMALISATIONS; single ones of it may differ.
   """
   rules: dict[str, str]
   head: dict[str, str]
   stem: str = "stem"
   left_out: tuple[str, ...] = ()
+  normalise: str = "imagenet"
 
   def published(self, path: tuple[str, ...]) -> str | None:
     """The published name of our parameter, or None."""
@@ -76,7 +79,8 @@ _INCEPTION = Table(
     },
     head={"head": "fc"},
     stem="stage1_conv1/conv",
-    left_out=("AuxLogits.",))
+    left_out=("AuxLogits.",),
+    normalise="symmetric")
 
 #: PyTorch counts the activations before the separable convolutions, too, of which the first block has one less.
 _XCEPTION = Table(
@@ -96,7 +100,8 @@ _XCEPTION = Table(
                                         (f"norm{i}", first + 1, ""))},
     },
     head={"head": "fc"},
-    stem="stage1_conv1")
+    stem="stage1_conv1",
+    normalise="symmetric")
 
 _CONVNEXT = Table(
     rules={

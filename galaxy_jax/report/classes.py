@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from galaxy_jax.report import class_measures
-from galaxy_jax.saliency import NoMapError
 
 #: How many galaxies each gallery shows, and how many each figure of where the network looked.
 GALLERY = 8
@@ -29,8 +28,8 @@ class ClassRun(NamedTuple):
     names: the C classes.
     images: (N, S, S, 3) uint8.
     explain: (rows (k,), classes (k,)) → what the network sees of those galaxies, (k, S, S, 3) in [0, 1]; maps of where
-      it sees the class, (k, h, w) in [0, 1]; and the stage they come from. It may raise saliency.NoMapError. None:
-      nobody can tell.
+      it sees the class, (k, h, w) in [0, 1]; and the stage they come from; or a sentence that says why there are no
+      maps. None: nobody can tell.
   """
   name: str
   facts: dict[str, str | int | float]
@@ -206,16 +205,16 @@ def _looked(run, predicted, labels, best, known, names):
     groups = (("right", "Where it looked, when right", right), ("wrong", "Where it looked, when wrong", wrong))
   else:
     groups = (("all", "Where it looked", np.arange(len(labels))),)
-  charts = []
+  groups = [(name, title, _spread(rows, _LOOKED_AT)) for name, title, rows in groups if len(rows)]
+  together = np.concatenate([rows for _, _, rows in groups])
+  found = run.explain(together, best[together])  # once: each call is compiled anew
+  if isinstance(found, str):
+    return [], found
+  all_seen, all_maps, stage = np.round(255 * np.asarray(found[0])).astype(np.uint8), np.asarray(found[1]), found[2]
+  charts, end = [], 0
   for name, title, rows in groups:
-    rows = _spread(rows, _LOOKED_AT)
-    if not len(rows):
-      continue
-    try:
-      seen, maps, stage = run.explain(rows, best[rows])
-    except NoMapError as error:
-      return [], str(error)
-    seen, maps = np.round(255 * np.asarray(seen)).astype(np.uint8), np.asarray(maps)
+    seen, maps = (array[end:end + len(rows)] for array in (all_seen, all_maps))
+    end += len(rows)
     words = [[f"{run.ids[row]}: {names[best[row]]}, {predicted[row, best[row]]:.0%}",
               *([f"labelled {names[labels[row]]}"] if name == "wrong" else [])] for row in rows]
     charts.append(class_figures.attention(

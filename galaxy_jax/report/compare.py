@@ -1,67 +1,39 @@
-"""Several finished runs beside each other: their results, what they cost, which settings differ, their curves."""
+"""Several finished runs beside each other: their results, what they cost, which settings differ, their curves.
+
+Plain values in, files out, as in `report.write`; the command, `__main__`, reads them.
+"""
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from galaxy_jax.logbook import read_history
 from galaxy_jax.report import measures
 
-#: What a finished run has left in its folder.
-_FILES = ("config.json", "metrics.csv", "facts.json", "metrics.json")
-#: Settings that say where things lie and which run it is.
-_PLACES = ("name", "variant", "data.manual_dir", "data.data_dir", "data.cache_dir", "data.workers", "data.skip_bad")
 _NOTHING = "–"
 
 
 class Finished(NamedTuple):
-  """A finished run: its label, its config as flat keys, its final metrics, how it was made, and its curves."""
+  """A finished run.
+
+  Attributes:
+    label: what it is called on the page.
+    settings: its config as flat keys, without those that say where things lie.
+    metrics: its final metrics.
+    facts: how it was made: `run`, `data`, `notes`, as outputs.write_all leaves them in facts.json.
+    history: its curves, as of report.Run.
+  """
   label: str
-  config: dict[str, Any]
+  settings: dict[str, Any]
   metrics: dict[str, Any]
-  facts: dict[str, dict]
+  facts: dict[str, Any]
   history: dict[str, list[tuple[int, float]]]
 
 
-def read(workdirs: list[str]) -> list[Finished]:
-  """The runs in these folders.
-
-  Raises:
-    FileNotFoundError: a folder holds no finished run.
-    ValueError: less than two folders, or one twice.
-  """
-  paths = [Path(workdir) for workdir in workdirs]
-  if len({path.resolve() for path in paths}) < max(2, len(paths)):
-    raise ValueError(f"--workdirs is {','.join(workdirs)}; two or more different folders are expected.")
-  for path in paths:
-    if missing := [name for name in _FILES if not (path / name).is_file()]:
-      raise FileNotFoundError(f"{path} holds no finished run: {missing[0]} is missing. A run of galaxy_jax.main leaves "
-                              "it when it has trained and evaluated; the same command goes on with an unfinished one.")
-  result = []
-  for number, path in enumerate(paths, 1):
-    label = path.resolve().name
-    if sum(other.resolve().name == label for other in paths) > 1:
-      label = f"{number} {label}"
-    config, facts, metrics = (json.loads((path / name).read_text())
-                              for name in ("config.json", "facts.json", "metrics.json"))
-    result.append(Finished(label, dict(_flat(config)), metrics, facts, read_history(path / "metrics.csv")))
-  return result
-
-
-def _flat(config, prefix=""):
-  """{"data": {"size": 8}} → ("data.size", 8), …"""
-  for key, value in config.items():
-    if isinstance(value, dict) and value:
-      yield from _flat(value, f"{prefix}{key}.")
-    else:
-      yield f"{prefix}{key}", value
-
-
 def differing(runs: list[Finished]) -> dict[str, list[Any]]:
-  """The keys of the configs, but for places, that are not the same in all runs, with each run's value or None."""
-  keys = dict.fromkeys(key for run in runs for key in run.config)
-  values = {key: [run.config.get(key) for run in runs] for key in keys if key not in _PLACES}
+  """The settings that are not the same in all runs, with each run's value or None."""
+  keys = dict.fromkeys(key for run in runs for key in run.settings)
+  values = {key: [run.settings.get(key) for run in runs] for key in keys}
   return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
 
 
@@ -98,7 +70,7 @@ def write(runs: list[Finished], path: str | Path) -> Path:
           for fact in ("model", "parameters", "steps", "training time", "test-time views", "hardware")]
   cost.append(("images a second in training", *(shown(float(np.median(r)) if r else None) for r in rate)))
   data = [(fact, *(shown(run.facts["data"].get(fact)) for run in runs))
-          for fact in ("data set", "trained on", "evaluated on", "source fingerprint")]
+          for fact in ("data set", "learnt", "trained on", "evaluated on", "source fingerprint")]
   settings = [(key, *(_NOTHING if value is None else json.dumps(value) for value in values))
               for key, values in differing(runs).items()]
   tables = (page.table(head, cost, "Cost.", "Images a second are the median over the run's log.")

@@ -137,7 +137,16 @@ def class_table(predicted: np.ndarray, voted: np.ndarray) -> str:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]], title: str, explanation: str) -> str:
-  """A table whose first column is names and whose others are numbers, written as they come."""
+  """A table whose first column is names and whose others are numbers, written as they come.
+
+  Args:
+    head: the columns' names.
+    rows: as many texts each.
+    title, explanation: the caption, its beginning in bold.
+
+  Returns:
+    HTML.
+  """
   first, *others = head
   cells = "".join(f'<th scope="col" class="number">{escape(name)}</th>' for name in others)
   body = "".join(f'<tr><th scope="row">{_breakable(name)}</th>'

@@ -13,4 +13,7 @@ from tfds_builders.class_lists import SIMULATED_KINDS as KINDS
 #: Changes whenever the same key means another galaxy, so that data sets and runs know what made them.
 VERSION = "1"
 
-__all__ = ["FIVE_CLASSES", "KINDS", "MIXES", "SCENE_CLASSES", "TEN_CLASSES", "VERSION", "galaxy", "scene"]
+#: The classes that `galaxy` gives, by label.
+CLASSES = {"five_class": FIVE_CLASSES, "ten_class": TEN_CLASSES, "kind": KINDS}
+
+__all__ = ["CLASSES", "FIVE_CLASSES", "KINDS", "MIXES", "SCENE_CLASSES", "TEN_CLASSES", "VERSION", "galaxy", "scene"]

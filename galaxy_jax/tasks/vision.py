@@ -46,12 +46,14 @@ def make(network, *, size: int, view: float, working_size: int, greyscale: bool,
     normalise: what becomes of the pixels last, a name in augment.NORMALISATIONS.
 
   Raises:
-    ValueError: an unknown normalisation.
+    ValueError: an unknown normalisation, or ways to turn images that make no sense.
   """
   if normalise not in augmentation.NORMALISATIONS:
     raise ValueError(f"config.augment.normalise is {normalise!r}; expected "
                      f"{', '.join(augmentation.NORMALISATIONS)}.")
   crop = view * working_size
+  jax.eval_shape(lambda: augmentation.affine_matrices(jax.random.split(jax.random.key(0), 1), crop=crop, size=size,
+                                                      **geometry))
   upright, = augmentation.view_matrices(crop=crop, size=size)
   views = augmentation.view_matrices(crop=crop, size=size, rotations=[360 * i / rotations for i in range(rotations)],
                                      flips=(False, True) if flips else (False,), zooms=zooms)

@@ -26,7 +26,7 @@ FROM_LOGITS = {
 _BELONGS = {"tree_cross_entropy": "tree", ON_COUNTS: "dirichlet"}
 
 
-def make(*, model: Callable, output: str, loss: str, **seen) -> Task:
+def make(*, model: Callable, output: str, loss: str, conditional: bool = False, **seen) -> Task:
   """The task of predicting vote fractions.
 
   Args:
@@ -34,6 +34,7 @@ def make(*, model: Callable, output: str, loss: str, **seen) -> Task:
     output: the output layer, a name in decision_tree.OUTPUT_LAYERS.
     loss: a name in LOSSES, summed over a galaxy's answers; or ON_COUNTS, summed over its questions, which needs the
       label `vote_counts`.
+    conditional: the fractions that are learnt are of the volunteers who were asked, not of all.
     **seen: how the network sees the images, see vision.make.
 
   Raises:
@@ -75,7 +76,7 @@ def make(*, model: Callable, output: str, loss: str, **seen) -> Task:
   def vote_metrics(outputs, batch):
     targets = batch["vote_fractions"]
     loss_of_fractions = {"loss": sums(fraction_loss(outputs, targets), batch)} if fraction_loss else {}
-    return loss_of_fractions | metrics.vote_metrics(outputs, targets, batch["mask"])
+    return loss_of_fractions | metrics.vote_metrics(outputs, targets, batch["mask"], conditional=conditional)
 
   return Task(init=sight.init, augment=sight.augment, loss=loss_sums, predict=predict, metrics=vote_metrics,
               finish=metrics.finish, score="rmse", absent=dict.fromkeys(labels, unknown))

@@ -64,18 +64,18 @@ def test_sizes_are_the_published_ones():
 
 def test_initial_values_are_the_published_ones(narrow):
   _, values, _ = narrow
-  for name, deviation in (("conv1", .01), ("conv2", .01), ("conv3", .01), ("conv4", .1), ("maxout1", .001),
-                          ("maxout2", .001), ("head", .01)):
+  for name, deviation in (("stage1_conv", .01), ("stage2_conv", .01), ("stage3_conv", .01), ("stage4_conv", .1),
+                          ("maxout1", .001), ("maxout2", .001), ("head", .01)):
     np.testing.assert_allclose(np.std(values[name]["kernel"]), deviation, rtol=0.05)
   for name, bias in (("maxout1", .01), ("maxout2", .01), ("head", .1)):
     np.testing.assert_array_equal(values[name]["bias"], np.float32(bias))
-  np.testing.assert_array_equal(values["conv1_bias"], np.full((32, 32, 16), np.float32(0.1)))
+  np.testing.assert_array_equal(values["stage1_bias"], np.full((32, 32, 16), np.float32(0.1)))
 
 
 def test_a_part_goes_through_the_convolutions_alone(narrow):
   """The features of a part are those of an image that is that part, by an independent convolution."""
   images, values, features = narrow
-  kernel = np.asarray(values["conv1"]["kernel"], np.float64)
+  kernel = np.asarray(values["stage1_conv"]["kernel"], np.float64)
   part = np.rot90(np.asarray(images[0], np.float64), 1)
   windows = np.lib.stride_tricks.sliding_window_view(part, (6, 6), axis=(0, 1))
   expected = np.maximum(np.einsum("ijcxy,xycf->ijf", windows, kernel) + 0.1, 0)

@@ -122,7 +122,8 @@ def test_any_network_may_begin_with_the_frequencies():
       jax.random.key(0))
   np.testing.assert_allclose(counted["params"]["head"]["bias"], np.log([1 / 4.5, 0.5 / 4.5, 3 / 4.5]), rtol=1e-6)
   assert jax.tree.structure(plain) == jax.tree.structure(counted)
-  np.testing.assert_array_equal(plain["params"]["conv1"]["kernel"], counted["params"]["conv1"]["kernel"])
+  np.testing.assert_array_equal(plain["params"]["stage1_conv"]["kernel"],
+                                counted["params"]["stage1_conv"]["kernel"])
 
 
 def test_balanced_weights_give_every_class_the_same_part():
