@@ -169,7 +169,15 @@ def with_data(config: ml_collections.ConfigDict,
 
   Returns:
     The config; and the lines that say how to get real data, where they are missing, else None.
+
+  Raises:
+    ValueError: the user names a folder of published files that is not there.
   """
+  named = explicit.get("data.manual_dir")
+  if named and jax.process_index() == 0 and not Path(named).expanduser().is_dir():
+    # With a build that is finished the files are not looked at: a slip would train on other galaxies without a word.
+    raise ValueError(f"config.data.manual_dir is {named}, and there is no such folder. Where the data set is built "
+                     "already, leave the flag out.")
   source, missing = config.data.source, None
   result = config.copy_and_resolve_references()
   if source != "real" and not config.data.manual_dir and not is_simulated(config.data.builder):
