@@ -14,6 +14,9 @@ others, augmented anew each time, instead of in a few stored copies; any optimis
 `gpu` needs galaxy_jax[pretrained]. `cpu` is a VGG-16 of a quarter of the filters from scratch, for a sample.
 
 Expected: the workflow publishes no figure; configs/morph5.py has others' on the same classes.
+Here, `cpu`, on 459 galaxies of a real sample in the challenge's form, 57 others to choose the checkpoint by (seed 0):
+accuracy 0.667 on the 57 of the test split in 6 minutes on two loaded cores; always the most frequent class has 0.351. A
+search of four trials of 6 epochs took 4 minutes, with an interruption.
 `gpu` was not measured; the commands above would show it.
 """
 import ml_collections
