@@ -49,9 +49,8 @@ def test_a_config_is_found_without_a_clone(installed, tmp_path):
   result = run(installed, tmp_path, "-m", "galaxy_jax.main", "--config=configs/gz2.py:cpu", "--workdir=run",
                "--config.data.manual_dir=/nowhere", "--config.data.data_dir=data")
   assert result.returncode == 1
-  assert "gz2, variant cpu" in result.stderr
-  assert "error: " in result.stderr
-  assert "/nowhere" in result.stderr
+  # The config was read: this is what its data section says, and nothing before.
+  assert result.stderr.splitlines()[-1].startswith("error: config.data.manual_dir is /nowhere")
 
 
 def test_importing_the_package_loads_nothing_heavy():
