@@ -7,11 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from galaxy_jax.models.layers import Dropout, check_size
-
-#: The two-pass variance: the one from squares cancels in float32.
-_LayerNorm = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
-_normal = nn.initializers.truncated_normal(0.02)
+from galaxy_jax.models.layers import Dropout, LayerNorm, check_size, narrow_normal
 
 
 class Block(nn.Module):
@@ -22,9 +18,10 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x):
     width = x.shape[-1]
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=_normal)
-    y = nn.Conv(width, (7, 7), feature_group_count=width, dtype=self.dtype, kernel_init=_normal, name="depthwise")(x)
-    y = _LayerNorm(dtype=self.dtype, name="norm")(y)
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=narrow_normal)
+    y = nn.Conv(width, (7, 7), feature_group_count=width, dtype=self.dtype, kernel_init=narrow_normal,
+                name="depthwise")(x)
+    y = LayerNorm(dtype=self.dtype, name="norm")(y)
     y = nn.gelu(dense(4 * width, name="expand")(y), approximate=False)
     y = dense(width, name="contract")(y)
     gamma = self.param("gamma", nn.initializers.constant(self.scale), (width,))
@@ -57,8 +54,8 @@ class ConvNeXt(nn.Module):
     """Images (B, H, W, C) to outputs (B, outputs) and features by stage."""
     del train, mask
     check_size(images, 4 * 2 ** (len(self.stage_sizes) - 1))
-    conv = partial(nn.Conv, padding="VALID", dtype=self.dtype, kernel_init=_normal)
-    norm = partial(_LayerNorm, dtype=self.dtype)
+    conv = partial(nn.Conv, padding="VALID", dtype=self.dtype, kernel_init=narrow_normal)
+    norm = partial(LayerNorm, dtype=self.dtype)
     x = norm(name="stem_norm")(conv(self.width, (4, 4), strides=4, name="stem")(images.astype(self.dtype)))
     features = {"stem": x}
     for stage, blocks in enumerate(self.stage_sizes, 1):
@@ -68,10 +65,10 @@ class ConvNeXt(nn.Module):
       for block in range(blocks):
         x = Block(self.dtype, self.layer_scale, name=f"stage{stage}_block{block + 1}")(x)
       features[f"stage{stage}"] = x
-    x = _LayerNorm(name="last_norm")(jnp.mean(x.astype(jnp.float32), axis=(1, 2)))
+    x = LayerNorm(name="last_norm")(jnp.mean(x.astype(jnp.float32), axis=(1, 2)))
     features["pooled"] = x
     x = Dropout(self.dropout, name="dropout")(x, keys=keys)
-    return nn.Dense(self.outputs, kernel_init=_normal, name="head")(x), features
+    return nn.Dense(self.outputs, kernel_init=narrow_normal, name="head")(x), features
 
 
 ConvNeXtPico = partial(ConvNeXt, stage_sizes=(2, 2, 6, 2), width=64)

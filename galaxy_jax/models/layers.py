@@ -133,6 +133,12 @@ class Dropout(nn.Module):
     return jnp.where(jax.vmap(draw)(keys), x / (1 - self.rate), 0).astype(x.dtype)
 
 
+#: Layer normalisation as published weights have it. The two-pass variance: the one from squares cancels in float32.
+LayerNorm = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
+#: First kernels of the networks that are built of it.
+narrow_normal = nn.initializers.truncated_normal(0.02)
+
+
 def make_norm(kind: str, *, axis_name: str | None, dtype: Any, still: tuple[str, ...] = ()) -> Callable[..., nn.Module]:
   """The constructor of a normalisation layer by its name, `batch` or `group`; `still` is for `batch`."""
   if kind == "batch":

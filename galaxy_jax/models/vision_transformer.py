@@ -6,11 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from galaxy_jax.models.layers import Dropout, check_size
-
-#: The two-pass variance: the one from squares cancels in float32.
-_LayerNorm = partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False)
-_normal = nn.initializers.truncated_normal(0.02)
+from galaxy_jax.models.layers import Dropout, LayerNorm, check_size, narrow_normal
 
 
 class Attention(nn.Module):
@@ -21,7 +17,7 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x):
     b, tokens, width = x.shape
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=_normal)
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=narrow_normal)
     q, k, v = jnp.moveaxis(dense(3 * width, name="qkv")(x).reshape(b, tokens, 3, self.heads, width // self.heads), 2, 0)
     # The weights of a token's neighbours sum to one over hundreds of tokens: in bfloat16 they would not.
     scores = jnp.einsum("bqhc,bkhc->bhqk", q, k, preferred_element_type=jnp.float32) * (width // self.heads) ** -0.5
@@ -38,8 +34,8 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x):
     width = x.shape[-1]
-    norm = partial(_LayerNorm, dtype=self.dtype)
-    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=_normal)
+    norm = partial(LayerNorm, dtype=self.dtype)
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=narrow_normal)
     gamma = lambda i: self.param(f"gamma{i}", nn.initializers.constant(self.scale), (width,)).astype(self.dtype)
     x = x + gamma(1) * Attention(self.heads, self.dtype, name="attention")(norm(name="norm1")(x))
     y = nn.gelu(dense(4 * width, name="expand")(norm(name="norm2")(x)), approximate=False)
@@ -86,10 +82,10 @@ class VisionTransformer(nn.Module):
     del train, mask
     check_size(images, self.patch, multiple=self.patch)
     x = nn.Conv(self.width, (self.patch, self.patch), strides=self.patch, padding="VALID", dtype=self.dtype,
-                kernel_init=_normal, name="stem")(images.astype(self.dtype))
+                kernel_init=narrow_normal, name="stem")(images.astype(self.dtype))
     b, rows, columns, width = x.shape
     class_token = self.param("stem_class", nn.initializers.normal(1e-6), (1, 1, width))
-    position = self.param("stem_position", _normal, (1, 1 + self.grid**2, width))
+    position = self.param("stem_position", narrow_normal, (1, 1 + self.grid**2, width))
     x = jnp.concatenate([jnp.broadcast_to(class_token, (b, 1, width)), x.reshape(b, -1, width)], axis=1)
     x = (x + _resampled(position, self.grid, rows, columns)).astype(self.dtype)
     as_image = lambda tokens: tokens[:, 1:].reshape(b, rows, columns, width)
@@ -97,10 +93,10 @@ class VisionTransformer(nn.Module):
     for block in range(1, self.depth + 1):
       x = Block(self.heads, self.dtype, self.layer_scale, name=f"stage{block}")(x)
       features[f"stage{block}"] = as_image(x)
-    x = _LayerNorm(name="last_norm")(x[:, 0].astype(jnp.float32))
+    x = LayerNorm(name="last_norm")(x[:, 0].astype(jnp.float32))
     features["pooled"] = x
     x = Dropout(self.dropout, name="dropout")(x, keys=keys)
-    return nn.Dense(self.outputs, kernel_init=_normal, name="head")(x), features
+    return nn.Dense(self.outputs, kernel_init=narrow_normal, name="head")(x), features
 
 
 def _resampled(position, grid, rows, columns):
