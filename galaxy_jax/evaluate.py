@@ -200,12 +200,17 @@ def galaxy_origins(config: ml_collections.ConfigDict) -> dict[str, str]:
   """Whether a run's galaxies are real or simulated, those it was `trained_on` and those it is `evaluated_on`."""
   simulated = {"trained_on": experiment.trains_on_simulated(config),
                "evaluated_on": experiment.is_simulated(config.data.builder)}
-  return {use: "simulated" if is_so else "real" for use, is_so in simulated.items()}
+  origins = {use: "simulated" if is_so else "real" for use, is_so in simulated.items()}
+  if config.pretrain.train.steps and origins["trained_on"] == "real" and experiment.trains_on_simulated(
+      experiment.pretraining(config)):
+    origins["trained_on"] = "simulated, then real"
+  return origins
 
 
 #: What the report says before all else, by what the run is trained and what it is evaluated on.
 _NOTES = {
     ("real", "real"): [],
+    ("simulated, then real", "real"): ["Trained on simulated galaxies first, then on real ones."],
     ("simulated", "real"): ["Trained on simulated galaxies, evaluated on real ones."],
     ("simulated", "simulated"): ["Trained and evaluated on simulated galaxies: the figures say nothing of real ones."],
 }
@@ -223,7 +228,11 @@ def _trained_on(config, builder, trained):
   """The galaxies that a run was trained on, in words."""
   if config.data.source == "simulated":
     return f"{trained.step * config.train.batch_size:,} simulated galaxies, each seen once"
-  return f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies"
+  galaxies = f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies"
+  before = experiment.pretraining(config)
+  if config.pretrain.train.steps and before.data.source == "simulated":
+    galaxies += f", after {config.pretrain.train.steps * before.train.batch_size:,} simulated ones"
+  return galaxies
 
 
 def views(config: ml_collections.ConfigDict) -> int:

@@ -15,20 +15,13 @@ from PIL import Image
 
 from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
 
+# Compiling is most of the time of networks that run for a few steps.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "True")
 # The whole-program tests start many processes that compile the same few functions.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="galaxy_jax_compiled_")
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
   atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def compiled_in_haste():
-  """For tests whose runs are of a few steps: there compiling is most of the time; see haste.py."""
-  import jax
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")
@@ -73,10 +66,13 @@ def blob(rng: np.random.Generator, smooth: float, side: int = 48) -> bytes:
 
 
 def stored_by(script: str, path: Path, *, devices: int) -> dict[str, np.ndarray]:
-  """The arrays that a script of this folder stores at `path`, in a process of its own with so many CPU devices."""
+  """The arrays that a script of this folder stores at `path`, in a process of its own with so many CPU devices.
+
+  Its code is optimised as in a run: what is compared is the rounding.
+  """
   root = Path(__file__).parent.parent
   environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu",
-                              "PYTHONPATH": str(root)}
+                              "JAX_DISABLE_MOST_OPTIMIZATIONS": "False", "PYTHONPATH": str(root)}
   subprocess.run([sys.executable, root / "tests" / script, path], env=environment, check=True, timeout=300)
   with np.load(path) as file:
     return dict(file)

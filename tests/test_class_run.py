@@ -14,8 +14,6 @@ from galaxy_jax.data import class_labels
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 KINDS = ("dark", "light", "red")
 COLOURS = {"dark": (30, 30, 30), "light": (220, 220, 220), "red": (230, 40, 40), "": (128, 128, 128)}
 
@@ -49,7 +47,7 @@ def config_of(folder, data_dir, **keys):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, compiled_in_haste):
+def run(tmp_path_factory):
   """A finished run with balanced weights and the frequencies' biases: its folder, its metrics, its survey."""
   folder = tmp_path_factory.mktemp("classes")
   kinds = ["dark"] * 14 + ["light"] * 6 + ["red"] * 4 + [""] * 2 + ["dark", "light", "red", ""] * 3 + [""] * 3

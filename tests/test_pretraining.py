@@ -158,6 +158,13 @@ def test_what_says_where_and_how_often_may_change_of_pretraining_too(finished, m
       train(make_config(**{f"pretrain.{key}": value}), finished)
 
 
+def test_a_report_says_that_both_kinds_of_galaxies_were_trained_on(make_config):
+  assert evaluate.galaxy_origins(make_config()) == {"trained_on": "simulated, then real", "evaluated_on": "real"}
+  alone = make_config(**{"pretrain.train.steps": 0})
+  assert evaluate.galaxy_origins(alone) == {"trained_on": "real", "evaluated_on": "real"}
+  assert evaluate.galaxy_origins(experiment.pretraining(make_config()))["trained_on"] == "simulated"
+
+
 def test_pretraining_says_in_its_name_what_it_trains_on(make_config):
   config = make_config()
   assert experiment.pretraining(config).name == "gz2 pretrained, pre-training, simulated"

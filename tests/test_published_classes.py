@@ -13,7 +13,6 @@ from galaxy_jax.configs import base
 from galaxy_jax.logbook import read_history
 from galaxy_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 BUILDERS = Path(__file__).parent.parent / "tfds_builders"
 FEW = {"data.crop": 0, "data.size": 32, "augment.size": 32, "train.batch_size": 4, "train.steps": 2, "model.dtype":
        "float32", "eval.batch_size": 4, "eval.rotations": 1, "eval.flips": False, "train.eval_every": 1.0,

@@ -15,8 +15,6 @@ from galaxy_jax.logbook import read_history
 from galaxy_jax.train import train
 from galaxy_jax.workdirs import read_config
 
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
-
 #: Twenty made galaxies in Galaxy Zoo 2's files.
 GZ2 = Path(__file__).parent.parent / "tfds_builders" / "galaxy_zoo_2" / "dummy_data"
 #: Rates are as high as so short a run needs; the first evaluation, amid the warm-up, is of a network that has hardly

@@ -14,7 +14,6 @@ from galaxy_jax.pretrained.tables import TABLES
 from galaxy_jax.train import train
 
 safetensors = pytest.importorskip("safetensors.numpy")
-pytestmark = pytest.mark.usefixtures("compiled_in_haste")
 NETWORK = {"width": 4, "stage_sizes": (1, 1), "stem": (3, 1), "stem_pool": False}
 
 

@@ -11,7 +11,7 @@ SCALES, SOFTENING, GAIN = (5.4, 3.5, 3.17), 2.6, (800.0, 980.0, 650.0)
 #: How soft the enlargement is (see instrument.resample), and how coarsely tiles code colour.
 SMOOTH, TILE_CHROMA_QUALITY = 0.5, 52.0
 #: Counts that the published images lack in red, green and blue.
-BLACK = (0.0, -0.3, 1.2)
+BLACK = (0.4, 0.0, 1.0)
 #: The isophote of outlines: r-band magnitudes per square arcsec.
 ISOPHOTE = 24.0
 #: The same in nanomaggies per native pixel.

@@ -17,6 +17,10 @@ COMPANIONS, FIELD_OBJECTS = 3, 24
 SKY_NOISE = (0.0162, 0.0241, 0.0315)
 #: How far black lies above the sky, in units of that noise, g, r, i.
 SKY_OFFSET = (-0.85, -0.55, -0.6)
+#: How much that differs from frame to frame, likewise: in each band for itself, and in all.
+SKY_SCATTER, COMMON_SCATTER = (0.12, 0.1, 0.17), 0.08
+#: The share of frames with stray light from a bright star outside the image, and its colour.
+STRAY_LIGHT, STRAY_COLOUR = 0.025, (1.0, 1.2, 1.8)
 
 _ARCMIN2 = 3600.0
 
@@ -97,7 +101,9 @@ def frame(d: Draws) -> dict[str, jax.Array]:
   where on its blocks the galaxy falls.
   """
   noise = jnp.asarray(SKY_NOISE) * d.lognormal(1.0, 0.06) * d.lognormal(1.0, 0.025, 3)
-  offset = jnp.asarray(SKY_NOISE) * (jnp.asarray(SKY_OFFSET) + d.normal(0.0, 0.1, 3) + d.normal(0.0, 0.08))
+  stray = jnp.where(d.chance(STRAY_LIGHT), d.lognormal(0.6, 0.35), 0.0) * jnp.asarray(STRAY_COLOUR)
+  offset = jnp.asarray(SKY_NOISE) * (jnp.asarray(SKY_OFFSET) + jnp.asarray(SKY_SCATTER) * d.normal(0.0, 1.0, 3)
+                                     + d.normal(0.0, COMMON_SCATTER) + stray)
   shift = jnp.clip(d.normal(0.0, 0.085, 6).reshape(3, 2), -0.5, 0.5) * jnp.asarray([[1.0], [0.0], [1.0]])
   return {"seeing": jnp.clip(d.lognormal(1.07, 0.05), 0.9, 2.0), "sky_noise": noise, "sky_offset": offset,
           "band_shift": shift, "tile_quality": d.uniform(82.0, 92.0), "tile_phase": jnp.floor(d.uniform(0, 16, 2))}

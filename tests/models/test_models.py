@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from haste import jit
 
 from galaxy_jax import models
 from galaxy_jax.models import inception
@@ -38,12 +37,12 @@ def test_sizes_are_the_published_ones(name):
 def network(request):
   module = models.create(request.param, outputs=5, dropout=0.5, **SMALL[request.param])
   images = jax.random.uniform(jax.random.key(1), (4, 48, 48, 3))
-  return module, jit(partial(module.init, train=False))(jax.random.key(0), images), images
+  return module, jax.jit(partial(module.init, train=False))(jax.random.key(0), images), images
 
 
 def test_outputs_features_and_dtype(network):
   module, variables, images = network
-  outputs, features = jit(lambda v, x: module.apply(v, x, train=False))(variables, images)
+  outputs, features = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, images)
   assert outputs.shape == (4, 5)
   assert outputs.dtype == jnp.float32
   assert {"stage1", "stage2", "stage3", "stage4", "pooled"} <= features.keys()
@@ -52,7 +51,7 @@ def test_outputs_features_and_dtype(network):
 
 def test_rows_do_not_see_each_other(network):
   module, variables, images = network
-  predict = jit(lambda x: module.apply(variables, x, train=False)[0])
+  predict = jax.jit(lambda x: module.apply(variables, x, train=False)[0])
   np.testing.assert_allclose(predict(images)[:2], predict(images[jnp.array([0, 1, 3, 3])])[:2], atol=1e-5)
 
 
@@ -62,7 +61,7 @@ def test_training_ignores_padding_rows_and_keys_decide_dropout(network):
   keys = jax.random.split(jax.random.key(2), 4)
   mask = jnp.array([1.0, 1, 1, 0])
 
-  @jit
+  @jax.jit
   def outputs(images, keys):
     return module.apply(variables, images, train=True, mask=mask, keys=keys, mutable=mutable)[0][0]
 
@@ -79,9 +78,9 @@ def test_a_block_of_inception_trains_without_looking_at_padding_rows():
   norm = make_norm("batch", axis_name=None, dtype=jnp.float32)
   module = inception.Mixed(inception._E, 0, 0.02, norm, jnp.float32)
   x = jax.random.uniform(jax.random.key(1), (3, 4, 4, 5))
-  variables = jit(partial(module.init, train=False, mask=None))(jax.random.key(0), x)
+  variables = jax.jit(partial(module.init, train=False, mask=None))(jax.random.key(0), x)
   mask = jnp.array([1.0, 1, 0])
-  outputs = jit(lambda x: module.apply(variables, x, train=True, mask=mask, mutable=["batch_stats"])[0])
+  outputs = jax.jit(lambda x: module.apply(variables, x, train=True, mask=mask, mutable=["batch_stats"])[0])
   first, changed = outputs(x), outputs(x.at[2].set(0.7))
   assert first.shape[-1] == 6 + 4 * 8 + 4
   np.testing.assert_allclose(changed[:2], first[:2], atol=1e-5)
@@ -118,11 +117,11 @@ def test_batch_norms_of_still_stages_normalise_by_moments_that_stay():
   options = {"outputs": 5, "width": 4, "stage_sizes": (1, 1)}
   images = jax.random.uniform(jax.random.key(1), (4, 32, 32, 3))
   module = models.create("resnet18", **options)
-  variables = jit(partial(module.init, train=False))(jax.random.key(0), images)
+  variables = jax.jit(partial(module.init, train=False))(jax.random.key(0), images)
 
   def trained(still):
     network = models.create("resnet18", still=still, **options)
-    (_, features), new = jit(lambda v: network.apply(v, images, train=True, mutable=["batch_stats"]))(variables)
+    (_, features), new = jax.jit(lambda v: network.apply(v, images, train=True, mutable=["batch_stats"]))(variables)
     moved = {name for name, part in new["batch_stats"].items()
              if any(map(np.any, jax.tree.leaves(jax.tree.map(np.not_equal, part, variables["batch_stats"][name]))))}
     return features, moved
@@ -141,8 +140,8 @@ def test_batch_norms_of_still_stages_normalise_by_moments_that_stay():
 def test_bfloat16_computes_and_keeps_float32_parameters():
   module = models.create("resnet18", outputs=5, width=8, dtype=jnp.bfloat16)
   images = jax.random.uniform(jax.random.key(1), (2, 32, 32, 3))
-  variables = jit(partial(module.init, train=False))(jax.random.key(0), images)
-  (outputs, features), _ = jit(lambda v: module.apply(v, images, train=True, mutable=["batch_stats"]))(variables)
+  variables = jax.jit(partial(module.init, train=False))(jax.random.key(0), images)
+  (outputs, features), _ = jax.jit(lambda v: module.apply(v, images, train=True, mutable=["batch_stats"]))(variables)
   assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
   assert features["stage1"].dtype == jnp.bfloat16
   assert outputs.dtype == jnp.float32

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from haste import jit
 
 from galaxy_jax import models, pretrained
 from galaxy_jax.pretrained.tables import TABLES
@@ -73,7 +72,7 @@ def test_it_computes_what_the_original_does(name, rule, described, reference_out
   empty = jax.eval_shape(lambda: network.init(jax.random.key(0), images, train=False))
   weights = {key: tensor(rule, key, shape) for key, shape in shapes.items()}
   variables = pretrained.fill(empty, weights, TABLES[model], "The rule", model)
-  outputs, features = jit(lambda v, x: network.apply(v, x, train=False))(variables, images)
+  outputs, features = jax.jit(lambda v, x: network.apply(v, x, train=False))(variables, images)
   with np.load(reference_outputs / f"{name}.npz") as expected:
     for ours, theirs in ((features["pooled"], expected["pooled"]), (outputs, expected["logits"])):
       assert np.max(np.abs(ours - theirs)) < 1e-4 * np.max(np.abs(theirs))
@@ -98,7 +97,7 @@ def test_other_sizes_and_numbers_of_classes(rule, described):
       shapes["pos_embed"] = [1, 1 + 37**2, 384]  # that of the reference is for smaller images
     weights = {key: tensor(rule, key, shape) for key, shape in shapes.items()}
     variables = pretrained.fill(empty, weights, TABLES[model], "The rule", model)
-    outputs, features = jit(lambda v, x: network.apply(v, x, train=False))(variables, images)
+    outputs, features = jax.jit(lambda v, x: network.apply(v, x, train=False))(variables, images)
     for ours, theirs in ((features["pooled"], stored[f"{case}/pooled"]), (outputs, stored[f"{case}/logits"])):
       assert ours.shape == theirs.shape and np.max(np.abs(ours - theirs)) < 1e-4 * np.max(np.abs(theirs))
 
