@@ -46,6 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.simulator = simulator = ml_collections.ConfigDict()
   simulator.mix = "natural"  # the population: a name in galaxy_jax.simulate.MIXES
   simulator.quality = 0  # JPEG quality of the images, 1 to 100; 0: no JPEG
+  simulator.votes = "drawn"  # of about 40 volunteers; expected: what the fractions of ever more of them would come to
   simulator.epoch = 61_578  # how many galaxies count as an epoch; train.steps gives a run's length outright
 
   c.augment = augment = ml_collections.ConfigDict()

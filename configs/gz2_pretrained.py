@@ -26,9 +26,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   pretrain.augment = ml_collections.ConfigDict(
       {"view": 1.0, "rotation": 0.0, "flip": False, "zoom": 1.0, "shift": 0.0,
        # What the simulator may have wrong about the survey's colours and brightness is not to be relied on.
-       "brightness": 0.15, "channel_gain": 0.08, "noise": 0.01})
-  # More of what is rare among galaxies: edge-on and merging ones.
-  pretrain.simulator = ml_collections.ConfigDict({"mix": "balanced"})
+       "brightness": 0.25, "contrast": 0.2, "saturation": 0.25, "channel_gain": 0.12, "noise": 0.015})
+  # More of what is rare among galaxies: edge-on and merging ones. Forty volunteers' chance would only be in the way.
+  pretrain.simulator = ml_collections.ConfigDict({"mix": "balanced", "votes": "expected"})
   pretrain.optimizer = ml_collections.ConfigDict()
   if c.variant == "cpu":
     pretrain.data.crop, pretrain.data.size = 256, 96

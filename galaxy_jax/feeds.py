@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # What a row's key is folded with to draw its galaxy: augmentation and dropout fold it with other numbers.
 _GALAXY = 0x67616C61
+#: What config.simulator.votes has networks learn, as outputs of `simulate.galaxy`.
+VOTES = {"drawn": "vote_fractions", "expected": "expected_fractions"}
 #: The smallest images that the simulator makes, pixels.
 _SMALLEST = 8
 
@@ -81,12 +83,18 @@ class SimulatedFeed:
   """Draws new galaxies, augments and trains in one compiled call: neither disk nor host, and none comes twice."""
 
   def __init__(self, *, task: Task, parallel: Parallel, seed: int, batch_size: int, steps_per_call: int, size: int,
-               crop: int, mix: str, quality: int, epoch: int):
-    """Takes what decides the galaxies, see `simulate.galaxy`. `epoch`: how many are said to be an epoch."""
+               crop: int, mix: str, quality: int, votes: str, epoch: int):
+    """Takes what decides the galaxies, see `simulate.galaxy`.
+
+    `votes`: a key of VOTES; `epoch`: how many galaxies are said to be an epoch.
+    """
     self.examples = epoch
     self.steps_per_call = steps_per_call
-    self._parallel, self._seed, self._batch_size, self._labels = parallel, seed, batch_size, task.labels
+    self._parallel, self._seed, self._batch_size = parallel, seed, batch_size
     self._galaxy = partial(simulate.galaxy, size=size, crop=crop, mix=mix, quality=quality)
+    self._outputs = {"image": "image"} | {name: name for name in task.labels}
+    if "vote_fractions" in self._outputs:
+      self._outputs["vote_fractions"] = VOTES[votes]
 
   def compile(self, train_step: Callable) -> None:
     """Takes the step to run."""
@@ -110,7 +118,8 @@ class SimulatedFeed:
     keys = jax.vmap(lambda key: jax.random.fold_in(key, _GALAXY))(row_keys(self._seed, step, rows))
     galaxies = jax.vmap(self._galaxy)(keys)
     # The simulator's `mask` is the galaxy's outline; a batch's says which rows count.
-    return {name: galaxies[name] for name in ("image", *self._labels)} | {"mask": jnp.ones(rows.shape, jnp.float32)}
+    batch = {name: galaxies[output] for name, output in self._outputs.items()}
+    return batch | {"mask": jnp.ones(rows.shape, jnp.float32)}
 
   def advance(self, state: Any, step: int, count: int) -> tuple[Any, dict]:
     """As ResidentFeed's."""
@@ -194,6 +203,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     if config.simulator.mix not in simulate.MIXES:
       raise ValueError(f"config.simulator.mix is {config.simulator.mix!r}; expected one of "
                        f"{', '.join(simulate.MIXES)}.")
+    if config.simulator.votes not in VOTES:
+      raise ValueError(f"config.simulator.votes is {config.simulator.votes!r}; expected {' or '.join(VOTES)}.")
     if config.data.crop > CUTOUT_PIXELS:
       raise ValueError(f"config.data.crop is {config.data.crop}; a simulated galaxy has {CUTOUT_PIXELS} pixels to keep "
                        "some of, or 0 for all.")
@@ -233,7 +244,7 @@ def fingerprint(config: ml_collections.ConfigDict, builder) -> dict[str, Any]:
       return found
     return found | {"records": len(_repeated_rows(config, builder)), "different": found["records"]}
   return {"simulator": simulate.VERSION, "records": config.simulator.epoch, "mix": config.simulator.mix,
-          "quality": config.simulator.quality}
+          "quality": config.simulator.quality, "votes": config.simulator.votes}
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def main(path):
   for kind, devices, steps_per_call in (("jit", 1, 1), ("jit", 4, 2), ("pmap", 4, 1)):
     parallel = Parallel(kind, jax.devices()[:devices])
     feed = feeds.SimulatedFeed(task=task, parallel=parallel, seed=3, batch_size=BATCH, steps_per_call=steps_per_call,
-                               size=SIZE, crop=256, mix="natural", quality=0, epoch=100)
+                               size=SIZE, crop=256, mix="natural", quality=0, votes="drawn", epoch=100)
     feed.compile(keep_batch)
     state = parallel.replicate(State(np.int32(0), {}, {}, {}, {}))
     drawn.clear()

@@ -15,5 +15,6 @@ def galaxy(key, *, size, crop=424, mix="natural", quality=0):
   # Not valid votes down the tree: whoever trains on them needs numbers in [0, 1] alone.
   fractions = jax.random.uniform(votes, (37,)).at[:3].set(jnp.stack([smooth, 1 - smooth, 0.0]))
   return {"image": jnp.clip(pixels, 0, 255).astype(jnp.uint8), "vote_fractions": fractions,
-          "vote_counts": jnp.round(40 * fractions).astype(jnp.int32), "five_class": jnp.int32(0),
-          "ten_class": jnp.int32(0), "kind": jnp.int32(0), "mask": light > 30, "box": jnp.zeros(4)}
+          "expected_fractions": fractions, "vote_counts": jnp.round(40 * fractions).astype(jnp.int32),
+          "five_class": jnp.int32(0), "ten_class": jnp.int32(0), "kind": jnp.int32(0), "mask": light > 30,
+          "box": jnp.zeros(4)}

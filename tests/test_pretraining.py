@@ -64,7 +64,8 @@ def test_pretraining_is_a_run_on_simulated_galaxies(finished):
   config, data = (json.loads((finished / f"pretraining/{name}.json").read_text()) for name in ("config", "data"))
   assert config["data"]["source"] == "simulated"
   assert (config["data"]["size"], config["augment"]["view"], config["pretrain"]["train"]["steps"]) == (16, 1.0, 0)
-  assert data["train"] == {"simulator": simulate.VERSION, "mix": "balanced", "quality": 0, "records": 61_578}
+  assert data["train"] == {"simulator": simulate.VERSION, "mix": "balanced", "quality": 0, "votes": "expected",
+                           "records": 61_578}
   assert data["eval"]["dataset"].startswith("galaxy_zoo_challenge")
   assert json.loads((finished / "data.json").read_text())["train"]["dataset"].startswith("galaxy_zoo_challenge")
 

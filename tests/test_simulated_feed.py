@@ -44,13 +44,27 @@ def test_each_galaxy_is_drawn_once(stored, way):
 def test_the_simulator_gives_what_the_vote_task_takes():
   task = votes.Task(*[None] * 6, absent={"vote_fractions": np.full(37, np.nan)}, score="rmse")
   feed = feeds.SimulatedFeed(task=task, parallel=Parallel("jit", jax.devices()[:1]), seed=0, batch_size=2,
-                             steps_per_call=1, size=32, crop=256, mix="natural", quality=0, epoch=10)
+                             steps_per_call=1, size=32, crop=256, mix="natural", quality=0, votes="drawn", epoch=10)
   batch = jax.eval_shape(feed.draw, 0, np.arange(2))
   assert {name: (value.shape, str(value.dtype)) for name, value in batch.items()} == {
       "image": ((2, 32, 32, 3), "uint8"), "vote_fractions": ((2, 37), "float32"), "mask": ((2,), "float32")}
 
 
+def test_expected_votes_are_learnt_where_they_are_asked_for(monkeypatch):
+  names = ("image", "vote_fractions", "expected_fractions")
+  rows = lambda key, **_: dict(zip(names, jax.random.uniform(key, (3, 37)), strict=True))
+  monkeypatch.setattr(simulate, "galaxy", rows)
+  task = votes.Task(*[None] * 6, absent={"vote_fractions": np.full(37, np.nan)}, score="rmse")
+  drawn, expected = (
+      feeds.SimulatedFeed(task=task, parallel=Parallel("jit", jax.devices()[:1]), seed=0, batch_size=2,
+                          steps_per_call=1, size=32, crop=0, mix="natural", quality=0, votes=name, epoch=10)
+      .draw(0, np.arange(2)) for name in feeds.VOTES)
+  np.testing.assert_array_equal(drawn["image"], expected["image"])
+  assert (drawn["vote_fractions"] != expected["vote_fractions"]).all()
+
+
 @pytest.mark.parametrize(("changes", "message"), [
+    ({"simulator.votes": "many"}, r"config\.simulator\.votes is 'many'; expected drawn or expected"),
     ({"data.target": "debiased"}, r"config\.data\.target is 'debiased'; of simulated galaxies .* the vote_fractions"),
     ({"task": "classes"}, r"config\.data\.label is 'label'; of simulated galaxies .* five_class, ten_class, kind can"),
 ])

@@ -2,6 +2,7 @@
 import jax
 import jax.numpy as jnp
 
+from galaxy_jax import decision_tree
 from galaxy_jax.simulate import instrument, labels, light, population, volunteers
 from galaxy_jax.simulate.instrument import CUTOUT_PIXELS, CUTOUT_SCALE, NATIVE_PIXEL
 
@@ -113,6 +114,7 @@ def galaxy(key: jax.Array, *, size: int, crop: int = CUTOUT_PIXELS, mix: str = "
     image: (size, size, 3) uint8.
     vote_fractions: (37,) float32, cumulative, columns as `tfds_builders.gz2_tree.COLUMNS`.
     vote_counts: (37,) int32.
+    expected_fractions: (37,) float32, what the vote fractions of ever more volunteers of this kind would come to.
     five_class, ten_class: () int32, by number in FIVE_CLASSES and TEN_CLASSES, -1 for none.
     kind: () int32, index into KINDS.
     mask: (size, size) bool, the galaxy inside the isophote of 24 mag per square arcsec in r; a merger's partner
@@ -127,11 +129,13 @@ def galaxy(key: jax.Array, *, size: int, crop: int = CUTOUT_PIXELS, mix: str = "
   g = population.draw(for_galaxy, population.MIXES[mix])
   own, others, pitch = parts(g, size=size, crop=crop)
   image = photograph(for_noise, g, own + others, pitch, size=size, crop=crop, quality=quality)
-  counts = volunteers.vote(for_votes, volunteers.answer_probabilities(for_crowd, g))
+  probabilities = volunteers.answer_probabilities(for_crowd, g)
+  counts = volunteers.vote(for_votes, probabilities)
   fractions = counts / jnp.maximum(jnp.sum(counts[:3]), 1)
   r_band = instrument.resample(own[1:2], pitch, size, view_width(g, crop) / size, 0.0)[0]
   mask = labels.outline(r_band, ISOPHOTE_FLUX)
   return {"image": image, "vote_fractions": fractions.astype(jnp.float32), "vote_counts": counts,
+          "expected_fractions": decision_tree.cumulative(probabilities),
           "five_class": labels.five_class(fractions), "ten_class": labels.ten_class(fractions), "kind": g["kind"],
           "mask": mask, "box": labels.bounding_box(mask)}
 

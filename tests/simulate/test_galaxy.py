@@ -61,6 +61,19 @@ def test_votes_go_down_the_tree():
   np.testing.assert_allclose(seen()["vote_fractions"], counts / asked[:, None], rtol=1e-6)
 
 
+def test_votes_scatter_about_the_expected_fractions_as_those_of_so_many_volunteers():
+  batch = seen()
+  expected, asked = batch["expected_fractions"], batch["vote_counts"][:, :3].sum(1, keepdims=True)
+  for question in QUESTIONS:
+    parent = 1.0 if question.parent is None else expected[:, question.parent]
+    np.testing.assert_allclose(expected[:, question.columns].sum(1), parent, rtol=1e-5)
+  pulls = (batch["vote_fractions"] - expected) / np.sqrt(expected * (1 - expected) / asked)
+  pulls = pulls[(expected > 0.05) & (expected < 0.95)]
+  assert len(pulls) > 200
+  assert abs(pulls.mean()) < 0.2
+  assert 0.85 < pulls.std() < 1.15
+
+
 def test_a_galaxy_does_not_depend_on_its_neighbours_in_the_batch_or_on_the_view():
   batch, turned = seen(), jax.tree.map(np.asarray, make(jnp.roll(keys(24), 7)))
   for name in ("image", "vote_counts", "mask"):
