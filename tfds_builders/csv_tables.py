@@ -90,8 +90,11 @@ class CsvTable:
   def _next(self) -> list[str] | None:
     try:
       return next(self._reader, None)
-    # What csv, the decoding, and the unpacking of a .gz raise.
-    except (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
+    except UnicodeDecodeError as error:
+      raise DataError(f"{self.label}, after row {self._reader.line_num}, is not in UTF-8 ({error}). Save the table "
+                      "again as UTF-8, or get it again.") from None
+    # What csv and the unpacking of a .gz raise.
+    except (csv.Error, EOFError, OSError, zlib.error) as error:
       raise DataError(f"{self.label}, after row {self._reader.line_num}, is no CSV file ({error}). Get it "
                       "again.") from None
 

@@ -78,6 +78,8 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   builder = _found(make, root)
   if manual_dir is not None:  # as a worker in another folder must find it
     manual_dir = Path(manual_dir).expanduser().absolute()
+    if manual_dir.is_file():
+      raise DataError(f"{manual_dir} is a file. Name the folder it is in: archives are read as they are.")
 
   if manual_dir is None:
     if _is_built(builder) and not overwrite:

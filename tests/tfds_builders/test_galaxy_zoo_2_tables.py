@@ -59,6 +59,12 @@ NASTY = st.one_of(st.sampled_from(["", " ", "nan", "NaN", "inf", "-inf", "1e999"
                   st.text(max_size=8), st.integers().map(str), st.floats().map(str))
 
 
+def test_a_table_in_another_encoding_is_named():
+  file = io.BytesIO("id,name\n1,Ångström\n".encode("latin-1"))
+  with pytest.raises(DataError, match=r"^names\.csv, after row \d, is not in UTF-8 .*Save the table again as UTF-8"):
+    list(CsvTable("names.csv", file).rows())
+
+
 @pytest.mark.parametrize("separator, shown", [(";", "';'"), ("\t", "tabs"), ("|", r"'\|'")])
 @pytest.mark.parametrize("parser", PARSERS)
 def test_other_separators_are_named(parser, separator, shown):

@@ -90,6 +90,13 @@ def test_bad_input_leaves_nothing_behind(challenge, tmp_path):
   assert not (tmp_path / "data").exists()
 
 
+def test_a_file_in_place_of_the_folder_is_named(challenge, tmp_path):
+  archive = tmp_path / "images.zip"
+  archive.write_bytes(b"")
+  with pytest.raises(DataError, match=r"images\.zip is a file\. Name the folder it is in"):
+    prepare("galaxy_zoo_challenge", manual_dir=archive, data_dir=tmp_path / "data")
+
+
 def test_skip_bad_lists_what_it_left_out(challenge, tmp_path, caplog):
   challenge.images["101.jpg"] = b""
   challenge.rows[2][4] = "7"

@@ -45,18 +45,31 @@ def read(table: dict[str, pa.ChunkedArray], settings: Settings, refuse: Refuse, 
   Raises:
     DataError: a column that cannot be what it is named for.
   """
-  values, names = {}, ()
+  values, names, refused = {}, (), set()
   labels, missing = settings.labels, settings.missing
+  refuse_row = refuse
+
+  def refuse(row, reason):
+    refused.add(row)
+    refuse_row(row, reason)
+
+  def say_unlabelled(what, unlabelled):
+    """Of the rows that are kept: why the others are not has been said."""
+    unlabelled[list(refused)] = False
+    if unlabelled.any():
+      _log.info("%s: %d of %d rows have no %s; they are kept, without that label.", label, unlabelled.sum(),
+                len(unlabelled), what)
+
   if labels.vote_fractions:
     fractions = _answers(table, labels.vote_fractions, missing, refuse, 1 + _ROUNDING, "a number from 0 to 1")
     values["vote_fractions"] = _cumulative(fractions) if labels.conditional else fractions
-    _say_unlabelled(label, "vote fractions", np.isnan(values["vote_fractions"]).all(1))
+    say_unlabelled("vote fractions", np.isnan(values["vote_fractions"]).all(1))
   if labels.vote_counts:
     values["vote_counts"] = _answers(table, labels.vote_counts, missing, refuse, np.inf, "a number of votes")
-    _say_unlabelled(label, "vote counts", np.isnan(values["vote_counts"]).all(1))
+    say_unlabelled("vote counts", np.isnan(values["vote_counts"]).all(1))
   if labels.label is not None:
     values["label"], names = _classes(table[labels.label], labels, missing, refuse, label)
-    _say_unlabelled(label, "class", values["label"] < 0)
+    say_unlabelled("class", values["label"] < 0)
   for name in settings.keep:
     values[name], bad = columns.floats(table[name], missing)
     for row, text in bad.items():
@@ -148,9 +161,3 @@ def _classes(column: pa.ChunkedArray, labels: Labels, missing, refuse, label):
       refuse(row, f"has the class {text[:40]!r} in column {labels.label}; expected are {', '.join(names[:20])}"
              + (", …" if len(names) > 20 else f", or 0 to {len(names) - 1}"))
   return result, names
-
-
-def _say_unlabelled(label, what, missing):
-  if missing.any():
-    _log.info("%s: %d of %d rows have no %s; they are kept, without that label.", label, missing.sum(),
-              len(missing), what)
