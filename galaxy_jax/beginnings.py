@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from galaxy_jax import evaluate, pretrained, workdirs
+from galaxy_jax import evaluation, pretrained, workdirs
 from galaxy_jax.checkpoint import check_shapes
 from galaxy_jax.models import stage_of
 from galaxy_jax.parallel import Parallel
@@ -37,7 +37,7 @@ def of_run(workdir: str | Path, *, task: Task, classes: Sequence[str] | None, wa
     ValueError: its model is another.
   """
   theirs = workdirs.read_config(workdir)
-  trained = evaluate.restore(theirs, Path(workdir), parallel, theirs.eval.checkpoint)
+  trained = evaluation.restore(theirs, Path(workdir), parallel, theirs.eval.checkpoint)
   variables, learnt = parallel.fetch(trained.variables), workdirs.read_classes(workdir)
   check_fit(variables, wanted, f"The run in {workdir}, to start from,", same_outputs=learnt == classes)
   if learnt == classes:

@@ -1,166 +1,25 @@
-"""Exact metrics and predictions over a split, with test-time averaging.
+"""Evaluates a trained run on a split, and leaves what a finished run has to show.
 
   python -m galaxy_jax.evaluate --workdir=runs/gz2 --split=validation --checkpoint=best
-
-Every galaxy counts once and padding never, so no figure depends on the batch size or on the number of devices.
 """
 import logging
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
 from absl import flags
 
-from galaxy_jax import datasets, experiment, metrics, outputs, saliency, workdirs
-from galaxy_jax.checkpoint import Checkpoints
+from galaxy_jax import datasets, experiment, outputs, saliency, workdirs
 from galaxy_jax.command import run_command
-from galaxy_jax.data import class_labels, order, sources, vote_labels
-from galaxy_jax.data.decode import Decoded, device_labels
+from galaxy_jax.data import sources, vote_labels
+from galaxy_jax.evaluation import Trained, evaluate_splits
 from galaxy_jax.parallel import Parallel
-from galaxy_jax.tasks import Task
-from galaxy_jax.train_step import evaluated_variables, init_state
 from tfds_builders.prepare import source_record
 
 logger = logging.getLogger(__name__)
-
-
-class Evaluator:
-  """A task's predictions and metrics, compiled once for all splits."""
-
-  def __init__(self, task: Task, parallel: Parallel, *, batch_size: int):
-    """`batch_size`: rows over all devices, rounded up to what they can share."""
-    self._task, self._parallel = task, parallel
-    self._batch_size = -(-max(1, batch_size) // parallel.device_count) * parallel.device_count
-
-    def step(variables, batch, *, axis_name=None):
-      predicted = task.predict(variables, batch)
-      sums = task.metrics(predicted, batch)
-      if axis_name:
-        sums = jax.lax.psum(sums, axis_name)
-        predicted = jax.lax.all_gather(predicted, axis_name, tiled=True)
-      return predicted, sums
-
-    self._step = parallel.compile(step)
-
-  def run(self, variables: Any, data: Decoded) -> tuple[np.ndarray, dict[str, float]]:
-    """Predicts a whole split.
-
-    Args:
-      variables: placed by `parallel.replicate`.
-      data: the decoded split, N galaxies.
-
-    Returns:
-      The task's outputs, (N, ...) float32, and the finished metrics.
-    """
-    share = self._batch_size // jax.process_count()
-    mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-    labels = device_labels(data.labels, self._task.labels)
-    predicted, sums = [], []
-    for number in range(-(-len(data.images) // self._batch_size)):
-      rows, mask = order.evaluation_batch(number, batch_size=self._batch_size, n=len(data.images))
-      batch = {"image": data.images[rows[mine]], "mask": mask[mine]}
-      batch |= {name: values[rows[mine]] for name, values in labels.items()}
-      result = self._step(variables, self._parallel.split_rows(batch))
-      outputs_of_batch, totals = self._parallel.fetch(result)
-      predicted.append(outputs_of_batch)
-      sums.append(totals)
-    return np.concatenate(predicted)[:len(data.images)], self._task.finish(metrics.merge(*sums))
-
-  def metrics(self, variables: Any, data: Decoded) -> dict[str, float]:
-    """The finished metrics of a whole split."""
-    return self.run(variables, data)[1]
-
-
-class Trained(NamedTuple):
-  """A run's model: variables (replicated), their step, how many parameters, seconds of training."""
-  variables: Any
-  step: int
-  parameters: int
-  seconds: float
-
-
-class Result(NamedTuple):
-  """A split's evaluation: (N, ...) outputs, the decoded split, and metrics, without those that no label allows."""
-  predicted: np.ndarray
-  data: Decoded
-  metrics: dict[str, float]
-
-
-def restore(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel, checkpoint: str | int) -> Trained:
-  """What a run predicts with.
-
-  Args:
-    config: the run's, as evaluated.
-    workdir: the run's folder.
-    parallel: where to place the variables.
-    checkpoint: 'latest', 'best' or a step.
-
-  Raises:
-    FileNotFoundError: there is no such checkpoint.
-    ValueError: `checkpoint` is none of these.
-  """
-  task = experiment.make_task(config, axis_name=None, all_views=False, classes=workdirs.read_classes(workdir))
-  optimizer, _ = experiment.make_optimizer(config, steps=1)
-  like = jax.eval_shape(lambda: init_state(task, optimizer, seed=0, ema=config.train.ema))
-  folder = workdir / "checkpoints"
-  if not folder.exists():
-    raise FileNotFoundError(f"{workdir} has no checkpoint yet: train it first.")
-  with Checkpoints(folder, best=task.score, read_only=True) as checkpoints:
-    if checkpoint in ("latest", "best"):
-      step = getattr(checkpoints, checkpoint)
-    elif str(checkpoint).isdigit():
-      step = int(checkpoint)
-    else:
-      raise ValueError(f"The checkpoint is {checkpoint!r}; expected 'latest', 'best' or a step.")
-    if step is None:
-      raise FileNotFoundError(f"{workdir} has no checkpoint yet: train it first.")
-    state, meta = checkpoints.restore(parallel.abstract(like), step)
-  return Trained(parallel.replicate(evaluated_variables(state)), step, experiment.count_parameters(state.params),
-                 meta["seconds"])
-
-
-def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, splits: list[str],
-                    checkpoint: str | int) -> tuple[Trained, dict[str, Result]]:
-  """Evaluates splits of a prepared data set with all test-time views; the results by split.
-
-  Raises:
-    ValueError: a split that the data set does not have, or a wrong setting.
-  """
-  parallel = Parallel(config.parallel)
-  for split in splits:
-    if not datasets.has_split(builder, split):
-      raise ValueError(f"The data set {builder.info.full_name} has no split {split!r}; it has "
-                       f"{', '.join(builder.info.splits)}.")
-  trained = restore(config, workdir, parallel, checkpoint)
-  classes = workdirs.read_classes(workdir)
-  if classes is not None:
-    class_labels.check_same(builder, config.data.label, classes)
-  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True, classes=classes)
-  evaluator = Evaluator(task, parallel, batch_size=config.eval.batch_size)
-  results = {}
-  for split in splits:
-    data = _with_labels(datasets.open_split(config, builder, split), task.absent)
-    predicted, finished = evaluator.run(trained.variables, data)
-    finished = {name: value for name, value in finished.items() if not np.isnan(value)}
-    if task.score in finished:
-      logger.info("%s, step %d: %s %.5f over %d galaxies.", split, trained.step, task.score, finished[task.score],
-                  len(predicted))
-    else:
-      logger.info("%s, step %d: %d galaxies predicted; they have no labels.", split, trained.step,
-                  len(predicted))
-    results[split] = Result(predicted, data, finished)
-  return trained, results
-
-
-def _with_labels(data: Decoded, absent: dict[str, np.ndarray]) -> Decoded:
-  """The split, with missing labels for galaxies of a data set that has none: they can be predicted."""
-  absent = {name: np.broadcast_to(value, (len(data.images), *np.shape(value))) for name, value in absent.items()
-            if name not in data.labels}
-  return data._replace(labels=data.labels | absent) if absent else data
 
 
 def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -> dict[str, float]:

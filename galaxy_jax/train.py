@@ -26,7 +26,7 @@ import optax
 import tqdm
 from jax.experimental import multihost_utils
 
-from galaxy_jax import beginnings, datasets, evaluate, experiment, feeds, optim, workdirs
+from galaxy_jax import beginnings, datasets, evaluation, experiment, feeds, optim, workdirs
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import is_users
 from galaxy_jax.data import sources, vote_labels
@@ -154,7 +154,7 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
     start = int(state.step)
     return _Loop(
         config, workdir, parallel, task, feed, schedule, steps,
-        evaluator=evaluate.Evaluator(task, parallel, batch_size=config.eval.batch_size), eval_data=eval_data,
+        evaluator=evaluation.Evaluator(task, parallel, batch_size=config.eval.batch_size), eval_data=eval_data,
         checkpoints=checkpoints,
         logbook=stack.enter_context(Logbook(workdir, resume_step=start, active=jax.process_index() == 0)),
         stop=stack.enter_context(_StopSignal()), state=parallel.replicate(state), step=start, progress=progress).run()
@@ -206,7 +206,7 @@ class _Loop:
   feed: feeds.Feed
   schedule: optax.Schedule
   steps: int
-  evaluator: evaluate.Evaluator
+  evaluator: evaluation.Evaluator
   eval_data: Decoded
   checkpoints: Checkpoints
   logbook: Logbook

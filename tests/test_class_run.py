@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from own_survey import build, encoded, write_csv
 
-from galaxy_jax import beginnings, datasets, evaluate, experiment
+from galaxy_jax import beginnings, datasets, evaluate, evaluation, experiment
 from galaxy_jax.configs import base
 from galaxy_jax.data import class_labels
 from galaxy_jax.parallel import Parallel
@@ -110,11 +110,11 @@ def test_other_data_sets_are_predicted_but_not_measured_on_other_classes(run, ot
   write_csv(plain / "t.csv", [["id", "path"], *[[n, "a.png"] for n in range(20)]])
   (plain / "a.png").write_bytes(encoded(np.full((16, 16, 3), 30, np.uint8), "PNG"))
   builder = build(plain)
-  _, results = evaluate.evaluate_splits(config, folder / "run", builder, ["train"], "latest")
+  _, results = evaluation.evaluate_splits(config, folder / "run", builder, ["train"], "latest")
   assert results["train"].metrics == {} and results["train"].predicted.shape[1] == 3
   with pytest.raises(ValueError, match=r"learnt the classes dark, light, red; those that .* calls 'label' are light, "
                                        r"dark, red: it cannot be measured on them\.$"):
-    evaluate.evaluate_splits(config, folder / "run", build(other), ["train"], "latest")
+    evaluation.evaluate_splits(config, folder / "run", build(other), ["train"], "latest")
   with pytest.raises(ValueError, match="has no classes called 'label'; it has none at all"):
     class_labels.names(builder, "label")
 
@@ -123,7 +123,7 @@ def test_a_head_of_other_classes_is_not_taken_over(run, other, caplog):
   """As many of them in another order: the shapes alone would not tell."""
   caplog.set_level("INFO")
   folder, _, config = run
-  trained = evaluate.restore(config, folder / "run", Parallel("jit"), "latest").variables["params"]
+  trained = evaluation.restore(config, folder / "run", Parallel("jit"), "latest").variables["params"]
   for own, same in ((folder / "s", True), (other, False)):
     mine = experiment.resolve(config_of(own, folder / "data" if same else other.parent / "data"))
     names = datasets.class_names(mine, datasets.open_dataset(mine))
@@ -173,7 +173,7 @@ def test_the_baseline_is_counted(run, tmp_path):
   config.model.name, config.model.options = "most_frequent", {}
   config = experiment.resolve(config)
   train(config, tmp_path / "run")
-  trained = evaluate.restore(config, tmp_path / "run", Parallel("jit"), "latest")
+  trained = evaluation.restore(config, tmp_path / "run", Parallel("jit"), "latest")
   bias = np.asarray(trained.variables["params"]["head"]["bias"])
   np.testing.assert_allclose(np.exp(bias), np.array([14, 6, 4]) / 24, rtol=1e-5)
   assert trained.parameters == 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from own_survey import build, colours, encoded, write_csv
 
-from galaxy_jax import datasets, evaluate, outputs
+from galaxy_jax import datasets, evaluation, outputs
 from galaxy_jax.data import decode, sources
 from tfds_builders.gz2_tree import COLUMNS
 
@@ -43,12 +43,12 @@ def test_every_label_must_be_there(monkeypatch):
 def test_galaxies_of_a_data_set_without_votes_can_be_predicted():
   data = decode.Decoded(np.zeros((3, 8, 8, 3), np.uint8), {"galaxy_id": np.arange(3)})
   absent = {"vote_fractions": np.full(37, np.nan, np.float32), "label": np.int32(-1)}
-  given = evaluate._with_labels(data, absent).labels
+  given = evaluation._with_labels(data, absent).labels
   np.testing.assert_array_equal(given["label"], [-1, -1, -1])
   assert given["vote_fractions"].shape == (3, 37) and np.isnan(given["vote_fractions"]).all()
   np.testing.assert_array_equal(given["galaxy_id"], np.arange(3))
   votes = {"vote_fractions": np.ones((3, 37), np.float32)}
-  assert evaluate._with_labels(data._replace(labels=votes), {"vote_fractions": np.zeros(37)}).labels is votes
+  assert evaluation._with_labels(data._replace(labels=votes), {"vote_fractions": np.zeros(37)}).labels is votes
 
 
 def test_ids_may_be_texts(builder):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import stand_in
 
-from galaxy_jax import evaluate, experiment, feeds, simulate, workdirs
+from galaxy_jax import evaluate, evaluation, experiment, feeds, simulate, workdirs
 from galaxy_jax.configs.gz2_pretrained import get_config
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.train import train
@@ -51,7 +51,7 @@ def finished(make_config, tmp_path_factory):
 def evaluated(workdir):
   """The variables that a run predicts with."""
   parallel = Parallel("jit")
-  trained = evaluate.restore(workdirs.read_config(workdir), workdir, parallel, "latest")
+  trained = evaluation.restore(workdirs.read_config(workdir), workdir, parallel, "latest")
   assert trained.step == STEPS
   return parallel.fetch(trained.variables)
 

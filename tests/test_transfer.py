@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from galaxy_jax import evaluate, experiment, models, workdirs
+from galaxy_jax import evaluation, experiment, models, workdirs
 from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.pretrained.tables import TABLES
@@ -52,7 +52,7 @@ def weights(tmp_path_factory):
 def evaluated(workdir):
   """The variables that a run predicts with."""
   parallel = Parallel("jit")
-  return parallel.fetch(evaluate.restore(workdirs.read_config(workdir), workdir, parallel, "latest").variables)
+  return parallel.fetch(evaluation.restore(workdirs.read_config(workdir), workdir, parallel, "latest").variables)
 
 
 def test_frozen_stages_stay_to_the_bit_and_the_rest_learns(make_config, weights, tmp_path, caplog):
