@@ -1,6 +1,7 @@
-"""Evaluates a trained run on a split, and leaves what a finished run has to show.
+"""Evaluates trained runs on a split, one or several as an ensemble, and leaves what a finished run has to show.
 
   python -m galaxy_jax.evaluate --workdir=runs/gz2 --split=validation --checkpoint=best
+  python -m galaxy_jax.evaluate --workdirs=runs/a,runs/b --weights=greedy --weigh_on=validation --split=test
 """
 import logging
 import sys
@@ -12,7 +13,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from galaxy_jax import datasets, experiment, outputs, saliency, workdirs
+from galaxy_jax import datasets, ensembles, evaluation, experiment, outputs, saliency, workdirs
 from galaxy_jax.command import run_command
 from galaxy_jax.data import sources, vote_labels
 from galaxy_jax.evaluation import Trained, evaluate_splits
@@ -157,7 +158,34 @@ FLAGS = flags.FLAGS
 
 def main(_) -> int:
   """Evaluates a run's checkpoint on any split, of its own data or of other files in the same form."""
-  workdir = Path(FLAGS.workdir)
+  if bool(FLAGS.workdir) == bool(FLAGS.workdirs):
+    raise ValueError("Give --workdir=RUN, or --workdirs=RUN,RUN,… for an ensemble.")
+  folders = [Path(FLAGS.workdir)] if FLAGS.workdir else list(map(Path, FLAGS.workdirs))
+  if (FLAGS.weights == "greedy") != bool(FLAGS.weigh_on):
+    raise ValueError("Greedy weights are chosen on a split, and only they are: --weights=greedy --weigh_on=SPLIT.")
+  configs = {folder: _config(folder) for folder in folders}
+  _check_together(configs)
+  write = outputs.table_writer(FLAGS.output, "--output") if FLAGS.output else None
+  split = FLAGS.split or configs[folders[0]].data.eval
+  splits = list(dict.fromkeys((split, FLAGS.weigh_on or split)))
+  members = []
+  for folder, config in configs.items():
+    builder = datasets.open_dataset(config)
+    if FLAGS.label:
+      datasets.class_names(config, builder)
+    members.append(evaluate_splits(config, folder, builder, splits, FLAGS.checkpoint)[1])
+  config, folder = configs[folders[0]], folders[0]
+  result = members[0][split] if len(members) == 1 else _together(config, folders, members, split)
+  for name, value in result.metrics.items():
+    print(f"{name:40s} {value:.5f}")
+  if FLAGS.output:
+    write(Path(FLAGS.output), _left_behind(config, folder, split, result).table())
+    logger.info("Predictions are in %s.", FLAGS.output)
+  return 0
+
+
+def _config(workdir):
+  """A run's config as the flags would have it evaluated."""
   config = workdirs.read_config(workdir)
   if FLAGS.label and config.task != "classes":
     raise ValueError(f"--label is {FLAGS.label!r}, but the run in {workdir} learnt no classes.")
@@ -170,23 +198,54 @@ def main(_) -> int:
   if config.eval.rotations < 1 or not config.eval.zooms or min(config.eval.zooms) <= 0:
     raise ValueError(f"--rotations is {config.eval.rotations} and --zooms {', '.join(map(str, config.eval.zooms))}; "
                      "expected at least 1 rotation, and zooms above 0.")
-  write = outputs.table_writer(FLAGS.output, "--output") if FLAGS.output else None
-  split = FLAGS.split or config.data.eval
-  builder = datasets.open_dataset(config)
-  if FLAGS.label:
-    datasets.class_names(config, builder)
-  _, results = evaluate_splits(config, workdir, builder, [split], FLAGS.checkpoint)
-  result = results[split]
-  for name, value in result.metrics.items():
-    print(f"{name:40s} {value:.5f}")
-  if FLAGS.output:
-    write(Path(FLAGS.output), _left_behind(config, workdir, split, result).table())
-    logger.info("Predictions are in %s.", FLAGS.output)
-  return 0
+  return config
+
+
+def _check_together(configs):
+  """Refuses runs whose predictions mean different things, or one given twice."""
+  if len(configs) != len(FLAGS.workdirs or [FLAGS.workdir]):
+    raise ValueError("--workdirs names a run twice; greedy weights choose how much each counts.")
+  said = {folder: (config.task, _learnt(config), workdirs.read_classes(folder)) for folder, config in configs.items()}
+  first, *others = said
+  for other in others:
+    if said[other] != said[first]:
+      describe = lambda folder: f"{said[folder][0]} ({said[folder][1]})" + (
+          f" of {len(said[folder][2])} classes" if said[folder][2] else "")
+      raise ValueError(f"{first} and {other} do not predict the same: {describe(first)} and {describe(other)}.")
+
+
+def _together(config, folders, members, split):
+  """The members' weighted mean as the result of the split, the first member's run standing for the task."""
+  first = members[0]
+  for folder, member in zip(folders, members, strict=True):
+    for name, result in member.items():
+      if not np.array_equal(result.data.labels["galaxy_id"], first[name].data.labels["galaxy_id"]):
+        raise ValueError(f"The galaxies of {name} are others for {folder} than for {folders[0]}. Name the same data "
+                         "for all: --builder, --manual_dir, --data_dir.")
+  weights = ensembles.uniform(len(members))
+  if FLAGS.weights == "greedy":
+    chosen_on = first[FLAGS.weigh_on].data
+    if np.isin(chosen_on.labels["galaxy_id"], first[split].data.labels["galaxy_id"]).any():
+      raise ValueError(f"The splits {FLAGS.weigh_on} (--weigh_on) and {split} (--split) share galaxies: weights are "
+                       "not judged on those that they were chosen on.")
+    score = experiment.make_task(config, axis_name=None, all_views=False,
+                                 classes=workdirs.read_classes(folders[0])).score
+    weights = ensembles.greedy(np.stack([member[FLAGS.weigh_on].predicted for member in members]),
+                               lambda predicted: evaluation.score(config, folders[0], predicted, chosen_on).get(
+                                   score, float("nan")))
+  for folder, weight in zip(folders, weights, strict=True):
+    logger.info("Weight %.3f: %s.", weight, folder)
+  predicted = ensembles.combine(np.stack([member[split].predicted for member in members]), weights)
+  return first[split]._replace(predicted=predicted,
+                               metrics=evaluation.score(config, folders[0], predicted, first[split].data))
 
 
 def _define_flags():
-  flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main.", required=True)
+  flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main.")
+  flags.DEFINE_list("workdirs", None, "Several runs, whose weighted mean is evaluated.")
+  flags.DEFINE_enum("weights", "uniform", ["uniform", "greedy"], "How the runs of --workdirs are weighted: equally, or "
+                    "as scores best on the split --weigh_on.")
+  flags.DEFINE_string("weigh_on", None, "The split that greedy weights are chosen on, with no galaxy of --split.")
   flags.DEFINE_string("split", None, "The split: validation, train[:100], test, …; without one, the run's own.")
   flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.")
   flags.DEFINE_integer("rotations", None, "Test-time rotations instead of the run's.")

@@ -149,6 +149,21 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
   return trained, results
 
 
+def score(config: ml_collections.ConfigDict, workdir: Path, predicted: np.ndarray, data: Decoded) -> dict[str, float]:
+  """The metrics of predictions (N, ...), wherever they come from, for a split; those without labels are left out.
+
+  Args:
+    config: that of a run whose task it is.
+    workdir: the run's.
+    predicted: as the task's outputs.
+    data: the split's, decoded.
+  """
+  task = experiment.make_task(config, axis_name=None, all_views=False, classes=workdirs.read_classes(workdir))
+  batch = device_labels(data.labels, task.labels) | {"mask": np.ones(len(predicted), np.float32)}
+  finished = task.finish(metrics.merge(task.metrics(predicted, batch)))
+  return {name: value for name, value in finished.items() if not np.isnan(value)}
+
+
 def _with_labels(data: Decoded, absent: dict[str, np.ndarray]) -> Decoded:
   """The split, with missing labels for galaxies of a data set that has none: they can be predicted."""
   absent = {name: np.broadcast_to(value, (len(data.images), *np.shape(value))) for name, value in absent.items()

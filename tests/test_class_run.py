@@ -1,5 +1,6 @@
 """A run of classes from the table to the page: a user's survey, some galaxies of which have no class."""
 import json
+import shutil
 from types import SimpleNamespace
 
 import jax
@@ -44,6 +45,20 @@ def config_of(folder, data_dir, **keys):
   c.optimizer.learning_rate, c.eval.rotations, c.eval.flips = 1e-2, 2, False
   c.update_from_flattened_dict(keys)
   return c
+
+
+class Flags(SimpleNamespace):
+  """Flags by attribute and by name, as absl's."""
+
+  def __getitem__(self, name):
+    return SimpleNamespace(value=getattr(self, name))
+
+
+def flags_of(**given):
+  """The flags of galaxy_jax.evaluate, these given."""
+  names = ("workdir", "workdirs", "weigh_on", "split", "rotations", "flips", "zooms", "batch_size", "output", "builder",
+           "label", "manual_dir", "data_dir")
+  return Flags(**dict.fromkeys(names) | {"checkpoint": "latest", "weights": "uniform"} | given)
 
 
 @pytest.fixture(scope="module")
@@ -142,22 +157,13 @@ def test_a_head_of_other_classes_is_not_taken_over(run, other, caplog):
     ("kind", r"has no classes called 'kind'; it has label\."), ("label", None)])
 def test_the_label_may_have_another_name_elsewhere(run, monkeypatch, capsys, label, message):
   folder, metrics, _ = run
-  names = ("split", "rotations", "flips", "zooms", "batch_size", "output", "builder", "manual_dir", "data_dir")
-  monkeypatch.setattr(evaluate, "FLAGS", Flags(workdir=str(folder / "run"), label=label, checkpoint="latest",
-                                               **dict.fromkeys(names)))
+  monkeypatch.setattr(evaluate, "FLAGS", flags_of(workdir=str(folder / "run"), label=label))
   if message:
     with pytest.raises(ValueError, match=message):
       evaluate.main(None)
   else:
     assert evaluate.main(None) == 0
     assert f"{'accuracy':40s} {metrics['accuracy']:.5f}" in capsys.readouterr().out
-
-
-class Flags(SimpleNamespace):
-  """Flags by attribute and by name, as absl's."""
-
-  def __getitem__(self, name):
-    return SimpleNamespace(value=getattr(self, name))
 
 
 def test_a_split_without_classes_cannot_be_trained_on(run):
@@ -177,3 +183,73 @@ def test_the_baseline_is_counted(run, tmp_path):
   bias = np.asarray(trained.variables["params"]["head"]["bias"])
   np.testing.assert_allclose(np.exp(bias), np.array([14, 6, 4]) / 24, rtol=1e-5)
   assert trained.parameters == 3
+
+
+@pytest.fixture(scope="module")
+def second(run):
+  """Another seed of the same experiment."""
+  folder, _, config = run
+  other = config.copy_and_resolve_references()
+  other.seed, other.train.steps = 1, 8
+  assert train(other, folder / "second").finished
+  return folder / "second"
+
+
+def probabilities(path):
+  table = pq.read_table(path)
+  return np.stack([table[f"probability_{name}"].to_numpy() for name in KINDS], axis=1)
+
+
+def test_an_ensemble_predicts_the_mean_of_its_members(run, second, monkeypatch, tmp_path, capsys):
+  folder, _, _ = run
+  several = f"{folder / 'run'},{second}"
+  for name, given in (("a", {"workdir": str(folder / "run")}), ("b", {"workdir": str(second)}),
+                      ("both", {"workdirs": several.split(",")})):
+    monkeypatch.setattr(evaluate, "FLAGS", flags_of(output=str(tmp_path / f"{name}.parquet"), **given))
+    assert evaluate.main(None) == 0
+  a, b, both = (probabilities(tmp_path / f"{name}.parquet") for name in ("a", "b", "both"))
+  assert np.abs(a - b).max() > 0.01
+  np.testing.assert_allclose(both, (a + b) / 2, atol=1e-6)
+  labels = np.array(pq.read_table(tmp_path / "both.parquet")["label"].to_pylist(), object)
+  right = (np.array(KINDS)[both.argmax(1)] == labels)[labels != None]  # noqa: E711
+  assert capsys.readouterr().out.splitlines().count(f"{'accuracy':40s} {right.mean():.5f}") >= 1
+
+
+def test_greedy_weights_are_chosen_on_other_galaxies(run, second, monkeypatch, caplog):
+  folder, _, _ = run
+  monkeypatch.setattr(evaluate, "FLAGS", flags_of(workdirs=[str(folder / "run"), str(second)], weights="greedy",
+                                                  weigh_on="validation[:8]", split="validation[8:]"))
+  with caplog.at_level("INFO"):
+    assert evaluate.main(None) == 0
+  weights = [record.args[0] for record in caplog.records if record.name == "galaxy_jax.evaluate"]
+  assert len(weights) == 2 and sum(weights) == pytest.approx(1)
+  assert weights[0] > 0.5  # three times as long trained
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({}, "Give --workdir=RUN, or --workdirs=RUN,RUN"),
+    ({"workdir": "{run}", "workdirs": ["{run}"]}, "Give --workdir=RUN, or --workdirs=RUN,RUN"),
+    ({"workdirs": ["{run}", "{run}"]}, "names a run twice"),
+    ({"workdirs": ["{run}", "{second}"], "weights": "greedy"}, "--weights=greedy --weigh_on=SPLIT"),
+    ({"workdirs": ["{run}", "{second}"], "weigh_on": "train"}, "--weights=greedy --weigh_on=SPLIT"),
+    ({"workdirs": ["{run}", "{second}"], "weights": "greedy", "weigh_on": "validation[:5]"}, "share galaxies"),
+    ({"workdirs": ["{run}", "{second}"], "weights": "greedy", "weigh_on": "test"}, "have they labels"),
+])
+def test_what_makes_no_ensemble_is_refused(run, second, monkeypatch, given, message):
+  places = {"run": run[0] / "run", "second": second}
+  fill = lambda value: [fill(v) for v in value] if isinstance(value, list) else value.format(**places)
+  monkeypatch.setattr(evaluate, "FLAGS", flags_of(**{key: fill(value) for key, value in given.items()}))
+  with pytest.raises(ValueError, match=message):
+    evaluate.main(None)
+
+
+def test_runs_that_learn_other_things_make_no_ensemble(run, tmp_path, monkeypatch):
+  folder, _, _ = run
+  shutil.copytree(folder / "run", tmp_path / "run")
+  path = tmp_path / "run" / "config.json"
+  config = json.loads(path.read_text())
+  config["data"]["label"] = "other"
+  path.write_text(json.dumps(config))
+  monkeypatch.setattr(evaluate, "FLAGS", flags_of(workdirs=[str(folder / "run"), str(tmp_path / "run")]))
+  with pytest.raises(ValueError, match=r"classes \(label\) of 3 classes and classes \(other\) of 3 classes"):
+    evaluate.main(None)
