@@ -14,6 +14,7 @@ EXTRAS = {
     "tf": ["tensorflow"],
     "bench": ["scikit-learn", "scipy"],
     "galaxy10": ["h5py"],
+    "masks": ["pycocotools"],
     "pretrained": ["huggingface_hub", "safetensors"],
     "scale": ["apache-beam"],
     "search": ["optuna>=4"],
