@@ -44,8 +44,6 @@ MODELS = {
     "convnext_tiny": convnext.ConvNeXtTiny,
     "d4_convnext_pico": equivariant_convnext.D4ConvNeXtPico,
     "d4_resnet18": equivariant_resnet.D4ResNet18,
-    "d8_convnext_pico": equivariant_convnext.D8ConvNeXtPico,
-    "d8_resnet18": equivariant_resnet.D8ResNet18,
     "dieleman": dieleman.Dieleman,
     "dinov2_base": vision_transformer.DINOv2Base,
     "dinov2_small": vision_transformer.DINOv2Small,
