@@ -1,0 +1,116 @@
+"""How far from predicted vote fractions the volunteers' own lie: intervals calibrated on galaxies held out.
+
+Split-conformal prediction (Vovk et al. 2005; Lei et al. 2018, JASA 113, 1094): the errors on galaxies that were not
+trained on say how wide an interval must be to hold a given share of the voted fractions. The width depends on the
+predicted fraction, as errors at 0.5 are larger than at 0 or 1, and on the question, as fewer volunteers are asked the
+later ones. Nothing is assumed of the model or of the errors' shape. What is needed is that galaxies to come are like
+those it is calibrated on.
+"""
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
+
+#: The shares of voted fractions that intervals are calibrated for.
+LEVELS = (0.5, 0.68, 0.9, 0.95)
+#: Into how many parts of equally many the predicted fractions are divided.
+_PARTS = 12
+#: A fraction below this is all but certain, and says nothing of the others' errors.
+_CERTAIN = 0.005
+
+
+class Intervals(NamedTuple):
+  """How wide intervals are; from `fit`.
+
+  Attributes:
+    galaxies: how many they were calibrated on.
+    levels: (L,) shares of the voted fractions that intervals are to hold.
+    fractions: (P,) predicted fractions, ascending.
+    half_widths: (L, P) at those fractions, over all questions; straight lines between.
+    factors: (L, 11) by which they are multiplied, for each question of QUESTIONS.
+  """
+  galaxies: int
+  levels: np.ndarray
+  fractions: np.ndarray
+  half_widths: np.ndarray
+  factors: np.ndarray
+
+  def bounds(self, predicted: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """The intervals about predicted fractions (N, 37): their lower and upper ends, (N, 37) each, within [0, 1].
+
+    Raises:
+      ValueError: they were not calibrated for this level.
+    """
+    where = np.flatnonzero(np.isclose(self.levels, level))
+    if not len(where):
+      raise ValueError(f"Intervals of {level:g} are not calibrated; there are those of "
+                       f"{', '.join(f'{known:g}' for known in self.levels)}.")
+    width = _per_question(self.factors[where[0]]) * np.interp(predicted, self.fractions, self.half_widths[where[0]])
+    return np.clip(predicted - width, 0, 1), np.clip(predicted + width, 0, 1)
+
+  def as_json(self) -> dict[str, Any]:
+    """Plain lists; `from_json` reads them."""
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in
+            self._asdict().items()}
+
+
+def from_json(values: dict[str, Any]) -> Intervals:
+  """The intervals that `Intervals.as_json` gave."""
+  return Intervals(**{name: np.asarray(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def fit(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LEVELS) -> Intervals:
+  """Calibrates intervals on galaxies that the model was not trained on.
+
+  Args:
+    predicted: (N, 37) fractions.
+    voted: (N, 37); NaN where there are none.
+    levels: shares of the voted fractions to hold.
+
+  Raises:
+    ValueError: too few galaxies with votes for the highest level.
+  """
+  predicted, voted = np.asarray(predicted, np.float64), np.asarray(voted, np.float64)
+  there = np.isfinite(voted)
+  galaxies, needed = int(there.all(axis=1).sum()), int(np.ceil(1 / (1 - max(levels))))
+  if galaxies < needed:
+    raise ValueError(f"Intervals that hold {max(levels):.0%} of the votes need {needed} galaxies with votes to be "
+                     f"calibrated on; there are {galaxies}.")
+  errors = np.abs(predicted - voted)
+  uncertain = predicted[there & (predicted > _CERTAIN)]
+  edges = np.quantile(uncertain, np.linspace(0, 1, _PARTS + 1)) if len(uncertain) else np.array([0.0, 1.0])
+  edges[0], edges[-1] = 0, np.nextafter(1, 2)
+  members = [there & (predicted >= low) & (predicted < high) for low, high in zip(edges, edges[1:], strict=False)]
+  members = [part for part in members if part.any()]
+  fractions = np.array([predicted[part].mean() for part in members])
+  half_widths, factors = [], []
+  for level in levels:
+    widths = np.array([_quantile(errors[part], level) for part in members])
+    scores = errors / np.maximum(np.interp(predicted, fractions, widths), 1e-6)
+    factors.append([_quantile(scores[:, question.columns][there[:, question.columns]], level)
+                    for question in QUESTIONS])
+    half_widths.append(widths)
+  return Intervals(galaxies, np.array(levels), fractions, np.array(half_widths), np.array(factors))
+
+
+def coverage(bounds: tuple[np.ndarray, np.ndarray], voted: np.ndarray) -> tuple[float, dict[str, float]]:
+  """The share of voted fractions (N, 37) inside intervals: of all, and by the question's name; NaN where none are."""
+  there = np.isfinite(voted)
+  inside = (voted >= bounds[0]) & (voted <= bounds[1])
+  share = lambda columns: float(inside[:, columns].sum() / there[:, columns].sum()) if there[:, columns].any() else (
+      float("nan"))
+  return share(slice(None)), {question.name: share(question.columns) for question in QUESTIONS}
+
+
+def _quantile(errors, level):
+  """The smallest error that holds a share of those to come, not only of these; the largest where these are few."""
+  return float(np.quantile(errors, min(1.0, np.ceil((len(errors) + 1) * level) / len(errors)), method="higher"))
+
+
+def _per_question(values):
+  """(11,) values, one a question, as (37,), one an answer."""
+  result = np.empty(len(COLUMNS))
+  for question, value in zip(QUESTIONS, values, strict=True):
+    result[question.columns] = value
+  return result

@@ -1,0 +1,77 @@
+"""Intervals about predicted vote fractions hold the share of votes that they say."""
+import json
+
+import numpy as np
+import pytest
+from conftest import valid_votes
+
+from galaxy_jax import uncertainty
+from tfds_builders.gz2_tree import QUESTIONS
+
+
+def galaxies(count, seed):
+  """Predicted fractions, and voted ones that scatter more about 0.5 than about 0 and 1, and more in one question."""
+  rng = np.random.default_rng(seed)
+  predicted = valid_votes(rng, count)
+  spread = 0.25 * np.sqrt(predicted * (1 - predicted))
+  spread[:, QUESTIONS[3].columns] *= 2
+  return predicted, np.clip(predicted + spread * rng.standard_normal(predicted.shape), 0, 1)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+  return uncertainty.fit(*galaxies(2000, 0))
+
+
+@pytest.mark.parametrize("level", uncertainty.LEVELS)
+def test_other_galaxies_votes_are_inside_as_often_as_said(fitted, level):
+  predicted, voted = galaxies(2000, 1)
+  share, by_question = uncertainty.coverage(fitted.bounds(predicted, level), voted)
+  assert share == pytest.approx(level, abs=0.01)
+  for name, value in by_question.items():
+    assert value == pytest.approx(level, abs=0.03), name
+
+
+def test_intervals_are_as_wide_as_the_errors_there(fitted):
+  predicted, voted = galaxies(4000, 2)
+  low, high = fitted.bounds(predicted, 0.9)
+  assert (low >= 0).all() and (high <= 1).all() and (low <= predicted).all() and (high >= predicted).all()
+  inside = (voted >= low) & (voted <= high)
+  for start in (0.02, 0.1, 0.3, 0.5, 0.7):
+    part = (predicted >= start) & (predicted < start + 0.1)
+    assert inside[part].mean() == pytest.approx(0.9, abs=0.05), start
+  wide, narrow = (high - low)[:, QUESTIONS[3].columns], (high - low)[:, QUESTIONS[2].columns]
+  same = lambda width, columns: width[(predicted[:, columns] > 0.2) & (predicted[:, columns] < 0.3)].mean()
+  assert same(wide, QUESTIONS[3].columns) > 1.5 * same(narrow, QUESTIONS[2].columns)
+
+
+def test_a_higher_level_is_never_narrower(fitted):
+  predicted, _ = galaxies(200, 3)
+  widths = [np.subtract(*fitted.bounds(predicted, level)[::-1]).mean() for level in uncertainty.LEVELS]
+  assert widths == sorted(widths) and widths[0] < widths[-1]
+
+
+def test_missing_votes_are_left_out():
+  predicted, voted = galaxies(400, 4)
+  holed = np.concatenate([voted, np.full_like(voted, np.nan)])
+  fitted = uncertainty.fit(np.concatenate([predicted, predicted]), holed)
+  whole = uncertainty.fit(predicted, voted)
+  assert fitted.galaxies == 400
+  np.testing.assert_array_equal(fitted.factors, whole.factors)
+  share, _ = uncertainty.coverage(fitted.bounds(np.concatenate([predicted, predicted]), 0.9), holed)
+  assert share == uncertainty.coverage(whole.bounds(predicted, 0.9), voted)[0]
+
+
+def test_json_keeps_them(fitted):
+  again = uncertainty.from_json(json.loads(json.dumps(fitted.as_json())))
+  predicted, _ = galaxies(10, 5)
+  np.testing.assert_array_equal(again.bounds(predicted, 0.68), fitted.bounds(predicted, 0.68))
+  assert again.galaxies == 2000
+
+
+def test_too_few_galaxies_and_unknown_levels_are_named(fitted):
+  predicted, voted = galaxies(19, 6)
+  with pytest.raises(ValueError, match=r"hold 95% of the votes need 20 galaxies with votes .* there are 19\."):
+    uncertainty.fit(predicted, voted)
+  with pytest.raises(ValueError, match=r"of 0\.8 are not calibrated; there are those of 0\.5, 0\.68, 0\.9, 0\.95\."):
+    fitted.bounds(predicted, 0.8)
