@@ -6,6 +6,7 @@ predicted fraction, as errors at 0.5 are larger than at 0 or 1, and on the quest
 later ones. Nothing is assumed of the model or of the errors' shape. What is needed is that galaxies to come are like
 those it is calibrated on.
 """
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +82,7 @@ def fit(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LE
   uncertain = predicted[there & (predicted > _CERTAIN)]
   edges = np.quantile(uncertain, np.linspace(0, 1, _PARTS + 1)) if len(uncertain) else np.array([0.0, 1.0])
   edges[0], edges[-1] = 0, np.nextafter(1, 2)
-  members = [there & (predicted >= low) & (predicted < high) for low, high in zip(edges, edges[1:], strict=False)]
+  members = [there & (predicted >= low) & (predicted < high) for low, high in itertools.pairwise(edges)]
   members = [part for part in members if part.any()]
   fractions = np.array([predicted[part].mean() for part in members])
   half_widths, factors = [], []
