@@ -8,18 +8,16 @@ of the first seed is also what was trained on simulated galaxies alone: it is te
 all seeds start from that one, which saves a quarter of an hour each. A run that is finished is not run again.
 """
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import sample_runs
 from absl import app, flags
-from looks import sets
-from looks.sets import TEST, TRAIN, TUNING
+from looks.sets import TEST, TUNING
+from sample_runs import rmse
 from scipy.stats import spearmanr
 
-from tfds_builders.gz2_tree import ANSWER_NAMES, COLUMNS
+from tfds_builders.gz2_tree import ANSWER_NAMES
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to train with.")
@@ -30,28 +28,9 @@ RANKED = ("smooth_or_features_smooth", "smooth_or_features_features_or_disk", "e
           "rounded_completely_round", "rounded_in_between", "rounded_cigar_shaped")
 
 
-def run(module, *arguments):
-  subprocess.run([sys.executable, "-m", f"galaxy_jax.{module}", *arguments], check=True)
-
-
-def votes(path, split=None):
-  """Predicted and voted fractions of a run's predictions, (N, 37) each, by ascending id."""
-  table = pq.read_table(path)
-  rows = np.argsort(table["galaxy_id"].to_numpy())
-  if split:
-    rows = rows[np.array(table["split"].to_pylist())[rows] == split]
-  return tuple(np.stack([table[f"{kind}{name}"].to_numpy()[rows] for name in COLUMNS], axis=1)
-               for kind in ("", "voted_"))
-
-
-def rmse(errors):
-  return float(np.sqrt(np.mean(errors**2)))
-
-
 def main(_):
-  folder, files = Path(FLAGS.workdirs).absolute(), sets.samples().absolute() / "kaggle_format_sample"
-  data = [f"--config.data.manual_dir={files}", f"--config.data.data_dir={folder / 'data'}",
-          f"--config.data.train={TRAIN}", f"--config.data.eval={TEST}", "--config.data.test="]
+  folder = Path(FLAGS.workdirs).absolute()
+  data = sample_runs.data_flags(folder)
   errors = {"scratch": [], "pretrained": []}
   first = folder / f"pretrained{FLAGS.seeds[0]}" / "pretraining"
   for seed in FLAGS.seeds:
@@ -60,16 +39,16 @@ def main(_):
       start = []
       if kind == "pretrained" and FLAGS.pretrain_once and seed != FLAGS.seeds[0]:
         start = ["--config.pretrain.train.steps=0", f"--config.init_from={first}"]
-      if not (workdir / "metrics.json").exists():
-        run("main", f"--config=configs/{config}.py:cpu", f"--config.seed={seed}", f"--workdir={workdir}", *data, *start)
-      predicted, voted = votes(workdir / "predictions.parquet", TEST)
+      sample_runs.train(workdir, f"--config=configs/{config}.py:cpu", f"--config.seed={seed}", *data, *start)
+      predicted, voted = sample_runs.votes(workdir / "predictions.parquet", TEST)
       errors[kind].append(predicted - voted)
       print(f"{kind}, seed {seed}: RMSE {rmse(errors[kind][-1]):.5f} over {len(voted)} galaxies", flush=True)
 
   output = folder / "simulated_alone.parquet"
-  run("evaluate", f"--workdir={first}", "--builder=galaxy_zoo_challenge", f"--manual_dir={files}",
-      f"--data_dir={folder / 'data'}", "--split=train+validation", f"--output={output}")
-  predicted, voted = votes(output)
+  sample_runs.run("evaluate", f"--workdir={first}", "--builder=galaxy_zoo_challenge",
+                  *(flag.replace("config.data.", "") for flag in data[:2]), "--split=train+validation",
+                  f"--output={output}")
+  predicted, voted = sample_runs.votes(output)
   alone = predicted - voted
   ranks = {name: float(spearmanr(predicted[:, ANSWER_NAMES.index(name)], voted[:, ANSWER_NAMES.index(name)])[0])
            for name in RANKED}
@@ -78,12 +57,8 @@ def main(_):
         f"over the other {len(alone) - TUNING}")
   print("Rank correlations: " + ", ".join(f"{name} {value:.2f}" for name, value in ranks.items()))
 
-  squares = {kind: np.mean([np.mean(e**2, axis=1) for e in value], axis=0) for kind, value in errors.items()}
-  rows = np.random.default_rng(0).integers(0, len(squares["scratch"]), (10_000, len(squares["scratch"])))
-  ratios = np.sqrt(squares["pretrained"][rows].mean(1) / squares["scratch"][rows].mean(1)) - 1
   means = {kind: [rmse(e) for e in value] for kind, value in errors.items()}
-  gain = float(np.sqrt(squares["pretrained"].mean() / squares["scratch"].mean()) - 1)
-  low, high = np.percentile(ratios, [2.5, 97.5])
+  gain, low, high = sample_runs.change(np.stack(errors["pretrained"]), np.stack(errors["scratch"]))
   for kind, values in means.items():
     print(f"{kind}: RMSE {np.mean(values):.5f}" + (f" ± {np.std(values, ddof=1):.5f}" if len(values) > 1 else ""))
   once = f"one pre-training, of seed {FLAGS.seeds[0]}, for all seeds" if FLAGS.pretrain_once else "one for each seed"
