@@ -11,7 +11,7 @@ from tfds_builders.class_lists import FIVE_CLASSES, SCENE_CLASSES, TEN_CLASSES
 from tfds_builders.class_lists import SIMULATED_KINDS as KINDS
 
 #: Changes whenever the same key means another galaxy, so that data sets and runs know what made them.
-VERSION = "1"
+VERSION = "2"
 
 #: The classes that `galaxy` gives, by label.
 CLASSES = {"five_class": FIVE_CLASSES, "ten_class": TEN_CLASSES, "kind": KINDS}

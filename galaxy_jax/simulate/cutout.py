@@ -62,6 +62,7 @@ def photograph(key, g: dict, sky, pitch, *, size: int, crop: int, quality: int) 
   binning = pitch / NATIVE_PIXEL
   columns = jnp.arange(sky.shape[-1])
   bad = (columns == jnp.round((sky.shape[-1] - 1) / 2 + g["column_offset"] / pitch)) * g["column_strength"] / binning
+  sky = instrument.saturate(sky, instrument.FULL_PIXEL)
   picture = develop(key, sky + g["column_band"][:, None, None] * bad, g, binning)
   # Only where the service enlarges the sky does it soften it.
   smooth = SMOOTH * jnp.clip(2.0 - binning, 0.0, 1.0)

@@ -1,14 +1,14 @@
 """What the Sloan Digital Sky Survey makes of a piece of sky, and the Galaxy Zoo cut-out made of that.
 
-The order is that of the survey and its cut-out service: the point-spread function, the noise of sky and photons on the
-detector's own pixels, the colour stretch of Lupton et al. to 8 bits, a JPEG tile, and a resampling to the cut-out's
+The order is that of the survey and its cut-out service: the point-spread function, pixels that are full, the noise of
+sky and photons on the detector's own pixels, the colour stretch of Lupton et al. to 8 bits, a JPEG tile, and a resampling to the cut-out's
 scale: small galaxies are enlarged, so their noise and pixels look soft.
 
 Sky brightness is in nanomaggies per native pixel of 0.396″; bands are g, r, i in this order, images are (red, green,
 blue) = (i, r, g).
 
 References: Moffat 1969, A&A 3, 455; Lupton et al. 2004, PASP 116, 133; York et al. 2000, AJ 120, 1579 (SDSS);
-Willett et al. 2013, MNRAS 435, 2835 (the cut-outs).
+Willett et al. 2013, MNRAS 435, 2835 (the cut-outs); the survey's own pages, for where point sources saturate.
 """
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,13 @@ from jax.scipy.special import erf
 
 #: SDSS's pixel, arcsec.
 NATIVE_PIXEL = 0.396
-#: A Galaxy Zoo 2 cut-out is 424 pixels of 0.02 Petrosian radii (r90).
+#: A Galaxy Zoo 2 cut-out is 424 pixels of 0.02 petroR90_r, the radius that holds 90 % of the Petrosian flux.
 CUTOUT_PIXELS, CUTOUT_SCALE = 424, 0.02
-#: The seeing of g and i over that of r (the survey's medians are 1.44″, 1.32″, 1.26″; York et al. 2000).
+#: The seeing of g and i over that of r, as the survey's medians in the bands are to each other.
 SEEING_RATIO = (1.09, 1.0, 0.955)
+#: What a native pixel holds, nanomaggies of g, r, i: the brightest pixel of a star of the magnitude at which the survey
+#: saturates, 14.1, 14.1 and 13.8, in seeing of 1.3″.
+FULL_PIXEL = (147.0, 147.0, 194.0)
 
 
 def transfer_function(size, pitch, fwhm, shift):
@@ -53,6 +56,30 @@ def see(sky, pitch, fwhm, shift):
   """Blurs (C, M, M) sky by seeing and pixels; arguments as `transfer_function`. The edges wrap around."""
   size = sky.shape[-1]
   return jnp.fft.irfft2(jnp.fft.rfft2(sky) * transfer_function(size, pitch, fwhm, shift), s=(size, size))
+
+
+def saturate(sky, full):
+  """What full pixels keep of the light: the rest spills along the column, to both sides of where it is brightest.
+
+  Several saturated stars in one column spill as one, from the middle of them. On pixels wider than the detector's own a
+  star's peak is averaged first, so it saturates later.
+
+  Args:
+    sky: (3, M, M) nanomaggies per native pixel, seeing included.
+    full: (3,) what a pixel holds, likewise.
+
+  Returns:
+    (3, M, M); the same where no pixel is full.
+  """
+  full = jnp.asarray(full)[:, None, None]
+  excess = jnp.maximum(sky - full, 0.0)
+  spilt = jnp.sum(excess, axis=1, keepdims=True)
+  rows = jnp.arange(sky.shape[1], dtype=sky.dtype)[None, :, None]
+  brightest = jnp.sum(excess * rows, axis=1, keepdims=True) / jnp.maximum(spilt, 1e-12)
+  # Each half of it fills pixel after pixel, beyond those that are full already.
+  filled = jnp.sum(excess > 0, axis=1, keepdims=True) + spilt / full
+  reached = (spilt > 0) & (jnp.abs(rows - brightest) <= 0.5 * filled)
+  return jnp.where(reached, full, jnp.minimum(sky, full))
 
 
 def expose(key, light, sky_noise, gain, binning):

@@ -25,19 +25,19 @@ STRAY_LIGHT, STRAY_COLOUR = 0.025, (1.0, 1.2, 1.8)
 _ARCMIN2 = 3600.0
 
 
-def around(d: Draws, width, brightest) -> dict[str, jax.Array]:
-  """The stars and galaxies that happen to lie in a square of `width` arcsec, the brightest of them.
+def around(d: Draws, width, brightest, *, objects: int = FIELD_OBJECTS) -> dict[str, jax.Array]:
+  """The stars and galaxies that happen to lie in a square of `width` arcsec: the brightest, half of `objects` each.
 
   None of the galaxies with a shape is brighter than magnitude `brightest`.
 
   Returns:
-    (FIELD_OBJECTS,) `field_flux, field_x, field_y, field_g_r, field_r_i, field_size`, round ones, stars first;
+    (objects,) `field_flux, field_x, field_y, field_g_r, field_r_i, field_size`, round ones, stars first;
     (COMPANIONS,) `companion_flux, companion_x, companion_y, companion_radius, companion_axis_ratio, companion_angle,
     companion_index, companion_g_r`, galaxies with a shape.
   """
   area = width * width / _ARCMIN2
-  stars = FIELD_OBJECTS // 2
-  galaxies = FIELD_OBJECTS - stars
+  stars = objects // 2
+  galaxies = objects - stars
   star = _brightest(d, area=area, density=0.6 * d.lognormal(1.0, 0.25), reference=20.0, slope=0.18, count=stars)
   galaxy = _brightest(d, area=area, density=0.55 * d.lognormal(1.0, 0.25), reference=20.5, slope=0.42, count=galaxies)
   magnitude = jnp.concatenate([jnp.maximum(star, 13.0), jnp.maximum(galaxy, 18.5)])
@@ -49,8 +49,8 @@ def around(d: Draws, width, brightest) -> dict[str, jax.Array]:
                                 count=COMPANIONS), brightest)
   return {
       "field_flux": 10 ** (0.4 * (22.5 - jnp.minimum(magnitude, 26.0))),
-      "field_x": d.uniform(-0.52, 0.52, FIELD_OBJECTS) * width,
-      "field_y": d.uniform(-0.52, 0.52, FIELD_OBJECTS) * width,
+      "field_x": d.uniform(-0.52, 0.52, objects) * width,
+      "field_y": d.uniform(-0.52, 0.52, objects) * width,
       "field_g_r": jnp.concatenate([star_g_r, galaxy_g_r]),
       "field_r_i": jnp.concatenate([star_r_i, 0.4 * galaxy_g_r + d.normal(0.02, 0.08, galaxies)]),
       "field_size": jnp.concatenate([jnp.zeros(stars), 0.35 + 0.9 * faintness * d.uniform(0.4, 1.3, galaxies)]),

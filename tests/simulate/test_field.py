@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from galaxy_jax import simulate
+from galaxy_jax.simulate import field, instrument, light
 
-SIZE, OBJECTS = 128, 6
+SIZE, OBJECTS = 128, 10
 
 
 @functools.cache
@@ -26,8 +27,8 @@ def test_shapes_and_types():
 
 def test_boxes_bound_the_masks_and_are_empty_where_not_valid():
   batch = fields()
-  for field in range(8):
-    for mask, box, valid in zip(batch["masks"][field], batch["boxes"][field], batch["valid"][field], strict=True):
+  for number in range(8):
+    for mask, box, valid in zip(batch["masks"][number], batch["boxes"][number], batch["valid"][number], strict=True):
       assert mask.any() == valid
       if valid:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -38,10 +39,10 @@ def test_boxes_bound_the_masks_and_are_empty_where_not_valid():
 
 def test_inside_an_outline_it_is_brighter_than_the_sky():
   batch = fields()
-  for field in range(8):
-    image = batch["image"][field].astype(float).mean(-1)
-    sky = np.median(image[~batch["masks"][field].any(0)])
-    for mask, valid in zip(batch["masks"][field], batch["valid"][field], strict=True):
+  for number in range(8):
+    image = batch["image"][number].astype(float).mean(-1)
+    sky = np.median(image[~batch["masks"][number].any(0)])
+    for mask, valid in zip(batch["masks"][number], batch["valid"][number], strict=True):
       if valid:
         assert np.median(image[mask]) > sky + 8
 
@@ -55,6 +56,22 @@ def test_classes_are_among_those_named():
   batch = fields()
   assert set(batch["classes"][batch["valid"]]) <= set(range(len(simulate.SCENE_CLASSES)))
   assert len(set(batch["classes"][batch["valid"]])) > 1
+
+
+def test_patches_put_galaxies_where_they_belong():
+  places = np.array([[0.0, 0.0], [100.3, 50.9], [-20.5, 130.2], [163.9, -35.1]])
+  corners, within = field._patches_at(places, SIZE)
+  middle = np.asarray(corners) + field.PATCH / 2  # of the canvas, which begins a margin before the image
+  margin = field.PATCH / 2 + field._AROUND
+  np.testing.assert_allclose(middle - margin + np.asarray(within)[:, ::-1] / instrument.NATIVE_PIXEL, places, atol=1e-4)
+  assert (np.asarray(within) >= 0).all() and (np.asarray(within) < instrument.NATIVE_PIXEL).all()
+  x, y = light.grid(field.PATCH, instrument.NATIVE_PIXEL)
+  assert float(x[..., field.PATCH // 2].min()) == pytest.approx(instrument.NATIVE_PIXEL / 2)  # so is the patch's middle
+
+
+def test_edges_cut_galaxies_off():
+  boxes = fields()["boxes"][fields()["valid"]]
+  assert ((boxes[:, :2] == 0).any(1) | (boxes[:, 2:] == SIZE).any(1)).sum() >= 3
 
 
 def test_bad_settings_are_named():

@@ -33,6 +33,34 @@ def test_bands_are_displaced_by_their_shift():
                              atol=1e-6)
 
 
+def star(flux, size=128, row=64, column=40):
+  """A star on one pixel of g, r and i, seen in 1.3″ on native pixels."""
+  sky = jnp.zeros((3, size, size)).at[:, row, column].set(flux)
+  return instrument.see(sky, instrument.NATIVE_PIXEL, jnp.full(3, 1.3), jnp.zeros((3, 2)))
+
+
+def test_pixels_fill_at_the_magnitude_at_which_the_survey_saturates():
+  for band, magnitude in enumerate((14.1, 14.1, 13.8)):
+    peak = float(star(10 ** (0.4 * (22.5 - magnitude)))[band].max())
+    assert peak == pytest.approx(instrument.FULL_PIXEL[band], rel=0.05)
+
+
+def test_what_is_full_spills_along_its_column_and_nothing_else_changes():
+  faint = star(1000.0)
+  np.testing.assert_array_equal(instrument.saturate(faint, instrument.FULL_PIXEL), faint)
+  bright = np.asarray(star(2e4))
+  full = np.asarray(instrument.FULL_PIXEL)[:, None, None]
+  kept = np.asarray(instrument.saturate(jnp.asarray(bright), instrument.FULL_PIXEL))
+  assert (kept <= full * (1 + 1e-6)).all()
+  changed = (kept != bright).any((0, 1))
+  assert set(np.flatnonzero(changed)) <= set(range(37, 44))
+  for band in range(3):
+    rows = np.flatnonzero(kept[band, :, 40] >= full[band] * (1 - 1e-6))
+    assert len(rows) > 10 and (np.diff(rows) == 1).all()
+    assert abs(rows.mean() - 64) < 1.5
+    assert kept[band].sum() == pytest.approx(bright[band].sum(), rel=0.1)
+
+
 def test_noise_has_the_variance_of_sky_and_photons_and_falls_with_binning():
   light = jnp.full((3, 200, 200), 4.0)
   sky, gain = jnp.asarray([0.1, 0.2, 0.3]), jnp.asarray([100.0, 200.0, 50.0])

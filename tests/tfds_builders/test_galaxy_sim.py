@@ -113,7 +113,7 @@ def test_jpegs_are_coded_as_the_challenges(galaxies, samples):
 def test_a_build_in_several_shards_holds_the_records(galaxies, tmp_path, monkeypatch):
   monkeypatch.setattr("tfds_builders.builder._SHARD_BYTES", 4 * (32 << 10))
   builder = prepare("galaxy_sim/demo", manual_dir=None, data_dir=tmp_path, progress=False)
-  assert builder.info.full_name == "galaxy_sim/demo/1.0.0"
+  assert builder.info.full_name == "galaxy_sim/demo/2.0.0"
   assert builder.info.splits["train"].shard_lengths == [3, 4, 4]
   records = [record for split in SPLITS for record in read(builder, split)]
   assert [int(record["galaxy_id"]) for record in records] == [*range(FIRST_ID, FIRST_ID + 13)]
