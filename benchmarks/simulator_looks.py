@@ -14,6 +14,8 @@ import numpy as np
 from absl import app, flags
 from looks import figures, judges, network, sets, statistics
 
+from galaxy_jax import simulate
+
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("judge", "both", ["boosting", "resnet", "both"], "Who judges.")
 flags.DEFINE_integer("images", 4000, "Galaxies a side.")
@@ -37,7 +39,7 @@ def main(_):
   if int(FLAGS.size) != sets.PUBLISHED:
     theirs = sets.recoded(theirs)
   print(f"{len(theirs):,} real and {len(ours.images):,} simulated galaxies after {time.monotonic() - start:.0f} s")
-  found = {"images": FLAGS.images, "size": int(FLAGS.size), "seed": FLAGS.seed,
+  found = {"simulator": simulate.VERSION, "images": FLAGS.images, "size": int(FLAGS.size), "seed": FLAGS.seed,
            "exclude_held_out": FLAGS.exclude_held_out,
            "strata": dict(zip(sets.STRATA, shares.tolist(), strict=True)),
            "simulated_strata": dict(zip(sets.STRATA, sets.shares(ours.strata).tolist(), strict=True))}

@@ -93,10 +93,10 @@ def _lead(looks):
   judged = looks.get("boosting")
   if not judged:
     return "Simulated galaxies beside the real ones they are meant to be like."
-  worst = sorted(judged["group_auc"], key=lambda name: -judged["group_auc"][name])[:3]
+  worst = sorted(judged["matched"], key=lambda name: -judged["matched"][name])[:3]
   return ("Gradient boosting on the quantities that the simulator is to match, once each, tells simulated from real "
           f"galaxies with an area under the curve of {judged['auc_matched']:.3f}, where 0.5 is guessing and less than "
-          f"{_WANTED} is wanted; what gives them away most is "
+          f"{_WANTED} is wanted; what gives them away to it most is "
           + ", ".join(name.replace("_", " ") for name in worst) + ".")
 
 

@@ -43,6 +43,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   else:
     pretrain.data.crop, pretrain.data.size = 276, 128
     pretrain.train.steps = 40_000
+    c.simulated.pretrain = {"train": {"steps": 1000}}
     pretrain.optimizer.learning_rate = 1e-3
     c.train.epochs = 60.0
     c.optimizer.learning_rate = 5e-4

@@ -175,6 +175,12 @@ def test_pretraining_says_in_its_name_what_it_trains_on(make_config):
   assert experiment.pretraining(config).name == "gz2 pretrained, pre-training"
 
 
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+def test_without_real_data_pretraining_is_short(variant):
+  config = get_config(variant)
+  assert config.simulated.pretrain["train"]["steps"] <= 1000 < config.pretrain.train.steps
+
+
 def test_another_simulator_does_not_go_on_with_the_run(finished, make_config, monkeypatch):
   monkeypatch.setattr(simulate, "VERSION", "other")
   config = experiment.pretraining(make_config())

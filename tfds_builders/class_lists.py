@@ -2,6 +2,11 @@
 
 #: The subset of the Galaxy Zoo challenge of Zhu et al. 2019 (Ap&SS 364, 55).
 FIVE_CLASSES = ("completely_round_smooth", "in_between_smooth", "cigar_shaped_smooth", "edge_on", "spiral")
+#: The rule behind them: the least vote fractions, by the challenge's columns, of each class; the first that applies is
+#: taken. As in pegasus-isi's galaxy-classification-workflow.
+FIVE_CLASS_RULE = ({"Class1.1": 0.469, "Class7.1": 0.50}, {"Class1.1": 0.469, "Class7.2": 0.50},
+                   {"Class1.1": 0.469, "Class7.3": 0.50}, {"Class1.2": 0.430, "Class2.1": 0.602},
+                   {"Class1.2": 0.430, "Class2.2": 0.715, "Class4.1": 0.619})
 
 #: Galaxy Zoo 2 in eight classes (arXiv 2110.01024), by the numbers of its tables' column `label1`.
 EIGHT_CLASSES = ("round_elliptical", "in_between_elliptical", "cigar_shaped_elliptical", "edge_on", "barred_spiral",

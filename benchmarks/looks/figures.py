@@ -19,9 +19,17 @@ SHOWN = {"concentration/c": "concentration", "axis_ratio/moments": "axis ratio",
 
 
 def save(folder: str | Path, name: str, found: dict, charts: list[Chart]) -> None:
-  """Writes what a benchmark found as `name.json`, with the words of its figures, and those as PNG files beside it."""
+  """Writes what a benchmark found as `name.json`, with the words of its figures, and those as PNG files beside it.
+
+  What another run of the same settings found, another judge's verdict for instance, is kept.
+  """
   folder = Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
+  before, kept = load(folder, name)
+  settings = [key for key, value in found.items() if not isinstance(value, dict)]
+  if all(before.get(key) == found[key] for key in settings):
+    found = before | found
+    charts = [chart for chart in kept if chart.name not in {new.name for new in charts}] + charts
   words = [{key: value for key, value in chart._asdict().items() if key != "png"} for chart in charts]
   (folder / f"{name}.json").write_text(json.dumps(found | {"charts": words}, indent=1))
   for chart in charts:

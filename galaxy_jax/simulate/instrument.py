@@ -1,8 +1,8 @@
 """What the Sloan Digital Sky Survey makes of a piece of sky, and the Galaxy Zoo cut-out made of that.
 
 The order is that of the survey and its cut-out service: the point-spread function, pixels that are full, the noise of
-sky and photons on the detector's own pixels, the colour stretch of Lupton et al. to 8 bits, a JPEG tile, and a resampling to the cut-out's
-scale: small galaxies are enlarged, so their noise and pixels look soft.
+sky and photons on the detector's own pixels, the colour stretch of Lupton et al. to 8 bits, a JPEG tile, and a
+resampling to the cut-out's scale: small galaxies are enlarged, so their noise and pixels look soft.
 
 Sky brightness is in nanomaggies per native pixel of 0.396″; bands are g, r, i in this order, images are (red, green,
 blue) = (i, r, g).

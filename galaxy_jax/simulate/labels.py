@@ -6,6 +6,8 @@ and Walmsley et al. 2022, MNRAS 509, 3966 (Galaxy10 DECaLS's ten classes).
 import jax.numpy as jnp
 
 from galaxy_jax import decision_tree
+from tfds_builders.class_lists import FIVE_CLASS_RULE
+from tfds_builders.gz2_tree import COLUMNS
 
 
 def five_class(fractions):
@@ -13,11 +15,9 @@ def five_class(fractions):
 
   As published, thresholds are on the challenge's raw columns, and the first class that applies is taken.
   """
-  c = jnp.moveaxis(fractions, -1, 0)
-  smooth, featured = c[0] >= 0.469, c[1] >= 0.430
-  return jnp.select([smooth & (c[15] >= 0.5), smooth & (c[16] >= 0.5), smooth & (c[17] >= 0.5),
-                     featured & (c[3] >= 0.602), featured & (c[4] >= 0.715) & (c[7] >= 0.619)],
-                    [0, 1, 2, 3, 4], -1).astype(jnp.int32)
+  applies = [jnp.all(jnp.stack([fractions[..., COLUMNS.index(name)] >= least for name, least in rule.items()]), axis=0)
+             for rule in FIVE_CLASS_RULE]
+  return jnp.select(applies, list(range(len(applies))), -1).astype(jnp.int32)
 
 
 def ten_class(fractions):

@@ -10,6 +10,7 @@ volunteers, to the statistics of real images and to the votes of the sample's fi
     number counts of slope 0.5 to 0.6 (Yasuda et al. 2001, AJ 122, 1104); a normal scatter of the mean surface
     brightness inside the half-light radius, by type (Shen et al. 2003, MNRAS 343, 978; Blanton et al. 2003, ApJ 594,
     186).
+  redshifts: about those of the survey's main sample (Strauss et al. 2002, AJ 124, 1810), growing with magnitude.
   colours: bimodal (Strateva et al. 2001, AJ 122, 1861), redder bulges (Fukugita et al. 1995, PASP 107, 945).
   bulges and discs: flux fractions and Sérsic indices (Gadotti 2009, MNRAS 393, 1531; Simard et al. 2011, ApJS 196, 11);
     discs' thickness and ellipticals' axis ratios (Padilla & Strauss 2008, MNRAS 388, 1321).
@@ -32,9 +33,8 @@ from tfds_builders.class_lists import SIMULATED_KINDS
 (ELLIPTICAL, LENTICULAR, SPIRAL, EDGE_ON, IRREGULAR, DISTURBED, MERGER, RING, LENS,
  ARTIFACT) = range(len(SIMULATED_KINDS))
 
-#: Populations by name: the weight of each kind. `natural`: shares as in Galaxy Zoo 2. `balanced`: about equal numbers
-#: of smooth galaxies, face-on discs, edge-on discs and mergers, with rarer kinds in between; its weights reproduce the
-#: mean votes of the labelled sample.
+#: Populations by name: the weight of each kind. `natural`: shares meant to be like Galaxy Zoo 2's. `balanced`:
+#: more edge-on discs and mergers, as in the labelled sample, whose mean votes its weights reproduce.
 MIXES = {
     "natural": (0.2, 0.28, 0.26, 0.08, 0.095, 0.025, 0.03, 0.02, 0.002, 0.005),
     "balanced": (0.26, 0.12, 0.18, 0.24, 0.02, 0.01, 0.17, 0.008, 0.004, 0.003),
@@ -55,7 +55,8 @@ def draw(key: jax.Array, weights, *, faintest: float = 17.0, smallest: float = 1
     key: a typed key.
     weights: of the SIMULATED_KINDS, as in MIXES.
     faintest: magnitude in r.
-    smallest, largest: half-light radii, arcsec. Smaller ones are not in the sample: they are drawn just above.
+    smallest, largest: half-light radii, arcsec. Smaller ones are not in the sample: the few in a hundred that come
+      out smaller are drawn just above, denser than the relation has them.
 
   Returns:
     The parameters, float32, of all the functions below, of `neighbourhood`, and: `kind`, an index into
@@ -111,7 +112,9 @@ def _is(kind, *kinds):
 
 
 def _brightness(d, kind, *, faintest, smallest, largest):
-  """`magnitude` and `flux` in r, `redshift`, `half_light_radius` in circular apertures."""
+  """`magnitude` and `flux` in r, of the galaxy without its partner, its ring and its dust; `half_light_radius` of bulge
+  and disc in circular apertures; `redshift`, about 0.08 as in the survey's main sample, which only reddens.
+  """
   magnitude = jnp.maximum(faintest + jnp.log10(d.uniform(1e-3, 1.0)) / 0.55, 13.0)
   redshift = jnp.clip(d.lognormal(0.075, 0.19) * 10 ** (0.1 * (magnitude - 16.5)), 0.004, 0.25)
   # Mean magnitude per square arcsec inside the half-light radius; brighter galaxies are denser.
@@ -241,7 +244,7 @@ def _dust_and_knots(d, kind, late, spiral, g):
   knot_y, knot_size`.
   """
   scale = g["scale_length"]
-  dusty = _is(kind, EDGE_ON, LENTICULAR) & (g["inclination"] > math.radians(78)) & d.chance(0.3)
+  dusty = _is(kind, EDGE_ON) & d.chance(0.3)
   share = d.uniform(count=KNOTS) ** 3
   radius = scale * jnp.clip(-jnp.log(d.uniform(count=KNOTS)) - jnp.log(d.uniform(count=KNOTS)), 0.3, 3.6)
   arm = jnp.floor(d.uniform(count=KNOTS) * g["arm_number"]) * 2 * math.pi / g["arm_number"]

@@ -87,7 +87,8 @@ def cusp_flux(brightness, at_x, at_y, pitch, size):
   Under a Gaussian window of two pixels, whose own sampling is exact, the integral less the sum over the pixels nearest.
 
   Args:
-    brightness: function of (x, y) from the profile's centre, arcsec, and of `soft` (see `radius`), even in both.
+    brightness: function of (x, y) from the profile's centre, arcsec, and of `soft` (see `radius`),
+      the same at (-x, -y).
     at_x, at_y: the centre on the grid, arcsec from its middle.
     pitch: arcsec per pixel.
     size: pixels of the grid's side; decides where its pixels lie.

@@ -1,9 +1,11 @@
 """What Galaxy Zoo's volunteers answer about a simulated galaxy.
 
 Each feature of the galaxy has a *visibility* between 0 and 1: how well the seeing resolves its size, times d / (1 + d)
-with d its contrast times the signal-to-noise of a patch of that size. Faint or small features are missed, and with
-unlimited resolution and signal every feature there is is seen. The probability of each answer of the tree follows from
-the visibilities; about 40 volunteers then walk the tree, each by herself.
+with d its contrast times the signal-to-noise of a patch of that size over what half of the volunteers need, times a
+limit on the contrast itself. Faint or small features are missed; with unlimited resolution and signal all that have
+enough contrast are seen, so a spiral whose arms differ by a few per cent from its disc is still called smooth. The
+probability of each answer of the tree follows from the visibilities; about 40 volunteers then walk the tree, each by
+herself.
 
 The numbers here (which significance half of the volunteers see, how telling a feature is, what is answered where there
 is nothing to see) were fitted by hand to the votes of the real sample's first 635 galaxies: means, spreads and
@@ -23,8 +25,8 @@ from galaxy_jax.simulate import population
 from galaxy_jax.simulate.instrument import NATIVE_PIXEL
 from tfds_builders.gz2_tree import QUESTIONS
 
-#: More volunteers than any galaxy has.
-MOST_VOLUNTEERS = 60
+#: How many volunteers a galaxy has in the mean, and more than any has.
+VOLUNTEERS, MOST_VOLUNTEERS = 40, 60
 
 
 def _visible(significance):
@@ -55,7 +57,7 @@ def visibilities(g: dict) -> dict[str, jax.Array]:
 
   h, q = g["scale_length"], g["disc_axis_ratio"]
   disc = g["has_disc"] * (1.0 - g["bulge_fraction"])
-  # Between arms, times 0.8; many narrow ones are told apart better than each by itself.
+  # From arm to arm, as seen face-on, times 0.8. The root: many narrow arms are told apart better than each by itself.
   spacing = 0.8 * 2 * math.pi * h * jnp.tan(g["pitch"]) / jnp.sqrt(2.0 * g["arm_number"])
   v = {}
   sharp = g["arm_strength"] * jnp.tanh(0.5 * g["arm_sharpness"])
@@ -158,11 +160,11 @@ def answer_probabilities(key: jax.Array, g: dict) -> jax.Array:
   return decision_tree.from_questions(jax.nn.softmax(decision_tree.by_question(logits, fill=-jnp.inf), axis=-1))
 
 
-def vote(key: jax.Array, probabilities, volunteers: int = 40) -> jax.Array:
-  """Sends about that many volunteers down the tree: (37,) int32 counts, `volunteers` the mean number of the first."""
+def vote(key: jax.Array, probabilities) -> jax.Array:
+  """Sends about VOLUNTEERS volunteers down the tree: (37,) int32 counts."""
   for_number, for_answers = jax.random.split(key)
-  spread = 0.08 * volunteers * jnp.clip(jax.random.normal(for_number), -3.0, 3.0)
-  present = jnp.arange(MOST_VOLUNTEERS) < jnp.clip(jnp.round(volunteers + spread), 1, MOST_VOLUNTEERS)
+  spread = 0.08 * VOLUNTEERS * jnp.clip(jax.random.normal(for_number), -3.0, 3.0)
+  present = jnp.arange(MOST_VOLUNTEERS) < jnp.round(VOLUNTEERS + spread)
   edges = jnp.cumsum(decision_tree.by_question(probabilities), axis=-1)
   u = jax.random.uniform(for_answers, (MOST_VOLUNTEERS, decision_tree.NUM_QUESTIONS))
   size = np.array([len(question.answers) for question in QUESTIONS])

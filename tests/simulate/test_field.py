@@ -65,7 +65,7 @@ def test_patches_put_galaxies_where_they_belong():
   margin = field.PATCH / 2 + field._AROUND
   np.testing.assert_allclose(middle - margin + np.asarray(within)[:, ::-1] / instrument.NATIVE_PIXEL, places, atol=1e-4)
   assert (np.asarray(within) >= 0).all() and (np.asarray(within) < instrument.NATIVE_PIXEL).all()
-  x, y = light.grid(field.PATCH, instrument.NATIVE_PIXEL)
+  x, _ = light.grid(field.PATCH, instrument.NATIVE_PIXEL)
   assert float(x[..., field.PATCH // 2].min()) == pytest.approx(instrument.NATIVE_PIXEL / 2)  # so is the patch's middle
 
 

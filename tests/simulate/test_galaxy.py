@@ -182,7 +182,7 @@ def test_counts_of_neighbours_follow_their_power_law():
 
 
 def test_votes_at_infinite_resolution_and_signal_name_the_true_morphology():
-  """The leading answers, with what blurs and hides the galaxy taken away, for every kind that has a name."""
+  """The leading answers, with what blurs and hides the galaxy taken away; what has little contrast is left out."""
   from galaxy_jax.simulate import volunteers
   g = drawn(3000, "balanced") | {"seeing": np.full(3000, 1e-4, np.float32),
                                  "sky_noise": np.full((3000, 3), 1e-9, np.float32)}
@@ -221,6 +221,26 @@ def test_votes_at_infinite_resolution_and_signal_name_the_true_morphology():
   assert share(kind == "merger", "odd", "yes") > 0.95
   assert share(kind == "merger", "odd_feature", "merger") > 0.8
   assert share(kind == "ring", "odd_feature", "ring") > 0.6
+  for number, answer in ((12.0, "tight"), (20.0, "medium"), (30.0, "loose")):
+    wound = spiral & (np.abs(np.rad2deg(g["pitch"]) - number) < 2.0)
+    assert share(wound, "arms_winding", answer) > 0.9
+  assert share((g["dust_depth"] > 0) & (lead[:, name["odd"]] == 0), "odd_feature", "dust_lane") > 0.9
+
+
+def test_what_is_rare_is_named_too_where_nothing_hides_it():
+  from galaxy_jax.simulate import volunteers
+  weights = np.array([name in ("disturbed", "lens", "artifact") for name in simulate.KINDS], np.float32)
+  g = jax.jit(jax.vmap(lambda key: population.draw(key, weights)))(keys(600, 2))
+  g |= {"seeing": jnp.full(600, 1e-4), "sky_noise": jnp.full((600, 3), 1e-9)}
+  votes = np.asarray(jax.jit(jax.vmap(volunteers.answer_probabilities))(keys(600, 3), g))
+  lead, kind = np.asarray(decision_tree.leading_answers(votes)), np.asarray(g["kind"])
+  name = {question.name: i for i, question in enumerate(QUESTIONS)}
+  for rare, question, answer, least in (("artifact", "smooth_or_features", "star_or_artifact", 0.9),
+                                        ("disturbed", "odd", "yes", 0.85), ("lens", "odd", "yes", 0.97),
+                                        ("lens", "odd_feature", "lens_or_arc", 0.9)):
+    rows = kind == simulate.KINDS.index(rare)
+    found = np.mean(lead[rows, name[question]] == QUESTIONS[name[question]].answers.index(answer))
+    assert found > least, (rare, question, found)
 
 
 def test_bad_settings_are_named():

@@ -3,6 +3,7 @@ import numpy as np
 
 from galaxy_jax import decision_tree
 from galaxy_jax.simulate import labels
+from tfds_builders.galaxy_zoo_challenge import morph5
 
 
 def random_fractions(count=4000):
@@ -31,6 +32,7 @@ def test_five_classes_follow_the_published_rules():
   expected = [zhu(row) for row in fractions]
   assert set(expected) == {-1, 0, 1, 2, 3, 4}
   np.testing.assert_array_equal(labels.five_class(fractions), expected)
+  np.testing.assert_array_equal(morph5.five_class(fractions), expected)
 
 
 def test_ten_classes_name_what_the_votes_say():

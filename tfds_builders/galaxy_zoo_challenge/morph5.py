@@ -1,11 +1,13 @@
 """The five-class subset of the challenge: which class a galaxy's votes give it, and which split its place does.
 
-Reference: Zhu et al. 2019, Ap&SS 364, 55; the thresholds, in this order, are those of pegasus-isi's
-galaxy-classification-workflow.
+Reference: Zhu et al. 2019, Ap&SS 364, 55; class_lists.FIVE_CLASS_RULE.
 """
 import logging
 
 import numpy as np
+
+from tfds_builders.class_lists import FIVE_CLASS_RULE
+from tfds_builders.gz2_tree import COLUMNS
 
 #: Training galaxies of the challenge, and how many of them are in each class.
 GALAXIES = 61_578
@@ -29,11 +31,9 @@ def five_class(vote_fractions) -> np.ndarray:
   """
   fractions = np.asarray(vote_fractions)
   c = np.moveaxis(fractions if fractions.dtype.kind == "f" else fractions.astype(np.float64), -1, 0)
-  at_least = lambda column, threshold: c[column] >= c.dtype.type(threshold)
-  smooth, featured = at_least(0, 0.469), at_least(1, 0.430)
-  return np.select([smooth & at_least(15, 0.50), smooth & at_least(16, 0.50), smooth & at_least(17, 0.50),
-                    featured & at_least(3, 0.602), featured & at_least(4, 0.715) & at_least(7, 0.619)],
-                   [0, 1, 2, 3, 4], -1)
+  applies = [np.logical_and.reduce([c[COLUMNS.index(name)] >= c.dtype.type(least) for name, least in rule.items()])
+             for rule in FIVE_CLASS_RULE]
+  return np.select(applies, range(len(applies)), -1)
 
 
 def in_test(labels) -> np.ndarray:
