@@ -243,6 +243,39 @@ def test_what_is_rare_is_named_too_where_nothing_hides_it():
     assert found > least, (rare, question, found)
 
 
+def test_bad_columns_trails_and_displaced_bands_show_where_they_are():
+  plain = jax.tree.map(lambda value: value[3], drawn(24)) | {
+      "column_strength": 0.0, "trail_strength": 0.0, "band_shift": np.zeros((3, 2)), "r90": 6.0, "centre": np.zeros(2)}
+
+  @jax.jit
+  def seen_with(g):
+    own, others, pitch = cutout.parts(g, size=64, crop=64)
+    return cutout.photograph(jax.random.key(1), g, own + others, pitch, size=64, crop=64, quality=0)
+
+  def differs(**changes):
+    changed, same = seen_with(plain | changes), seen_with(plain)
+    return np.abs(np.asarray(changed, float) - np.asarray(same, float))
+
+  column = differs(column_strength=2.0, column_offset=3.0, column_band=np.array([0.0, 0.0, 1.0]))
+  by_column = column[..., 0].mean(0)  # i is red
+  pixels = 64 * 3.0 / cutout.view_width(plain, 64)
+  assert abs(by_column.argmax() - (31.5 + pixels)) < 3
+  assert by_column.max() > 20 > 5 * np.delete(by_column, range(by_column.argmax() - 6, by_column.argmax() + 7)).mean()
+
+  trail = differs(trail_strength=5.0, trail_angle=0.0, trail_offset=0.0, trail_band=np.array([0.0, 1.0, 0.0]))
+  by_row = trail[..., 1].mean(1)  # r is green
+  assert abs(by_row.argmax() - 31.5) < 3
+  assert by_row.max() > 20 > 5 * np.delete(by_row, range(by_row.argmax() - 12, by_row.argmax() + 13)).mean()
+
+  def middle(image, channel):
+    weight = np.asarray(image, float)[..., channel]
+    return (weight * np.arange(64)).sum() / weight.sum()
+
+  shifted = seen_with(plain | {"band_shift": np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])})
+  moved = [middle(shifted, channel) - middle(seen_with(plain), channel) for channel in range(3)]
+  assert moved[0] > 0.5 > moved[2]  # where the stretch clips, what one channel gains another loses
+
+
 def test_bad_settings_are_named():
   with pytest.raises(ValueError, match="mix is 'wild'; expected one of natural, balanced"):
     simulate.galaxy(jax.random.key(0), size=32, mix="wild")
