@@ -65,14 +65,14 @@ def blob(rng: np.random.Generator, smooth: float, side: int = 48) -> bytes:
   return file.getvalue()
 
 
-def stored_by(script: str, path: Path, *, devices: int) -> dict[str, np.ndarray]:
+def stored_by(script: str, path: Path, *, devices: int, optimised: bool = True) -> dict[str, np.ndarray]:
   """The arrays that a script of this folder stores at `path`, in a process of its own with so many CPU devices.
 
-  Its code is optimised as in a run: what is compared is the rounding.
+  Its code is `optimised` as in a run where rounding is what is compared.
   """
   root = Path(__file__).parent.parent
   environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu",
-                              "JAX_DISABLE_MOST_OPTIMIZATIONS": "False", "PYTHONPATH": str(root)}
+                              "JAX_DISABLE_MOST_OPTIMIZATIONS": str(not optimised), "PYTHONPATH": str(root)}
   subprocess.run([sys.executable, root / "tests" / script, path], env=environment, check=True, timeout=300)
   with np.load(path) as file:
     return dict(file)
