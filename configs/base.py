@@ -39,6 +39,10 @@ def get_config() -> ml_collections.ConfigDict:
   # Of classes: how often galaxies come in an epoch, each time augmented anew. Those of a class are repeated, a whole
   # number of times, to as near as can be to this share of the most frequent class; 0: every galaxy comes once.
   data.repeat_rare = 0.0
+  # Of instances: objects that an image has room for (of more the smallest become background, and the log says so), and
+  # classes whose objects are neither found nor background, beside what the data set itself ignores.
+  data.max_instances = 16
+  data.ignore_classes = ()
   data.loader = "auto"  # resident: decoded split on the devices; stream: Grain; auto: resident where it fits
   data.workers = 0  # processes of the stream loader (0: threads), threads of the decoder (0: one per core)
 
@@ -66,11 +70,11 @@ def get_config() -> ml_collections.ConfigDict:
   augment.noise = 0.0  # standard deviation of Gaussian noise, for each pixel and channel
   augment.greyscale = False  # one channel instead of three
   # What becomes of the pixels last: none (they are in [0, 1]), per_image (each image's mean 0, deviation 1), or, as
-  # published weights expect them, imagenet, or symmetric (in [-1, 1]: Inception's and Xception's).
+  # published weights expect them, imagenet, symmetric (in [-1, 1]: Inception's and Xception's), or matterport.
   augment.normalise = "none"
 
   c.model = model = ml_collections.ConfigDict()
-  model.name = "resnet18"  # a name in galaxy_jax.models.MODELS
+  model.name = "resnet18"  # a name in galaxy_jax.models.MODELS; of instances in DETECTORS there
   model.options = ml_collections.ConfigDict()  # the model's own attributes, see its docstring
   # Of votes: tree (valid by construction), sigmoid, dieleman (normalised), clipped (each value by itself), or dirichlet
   # (the means of predicted distributions).
@@ -80,17 +84,33 @@ def get_config() -> ml_collections.ConfigDict:
   model.dtype = "auto"  # of the computation: float32, bfloat16; auto: bfloat16 on GPU and TPU
   # Published weights to start from: a .safetensors file in timm's names, or a name on the Hugging Face hub such as
   # timm/resnet50.a1_in1k or mwalmsley/zoobot-encoder-convnext_nano, perhaps with @ and a revision; empty: none.
+  # Of instances also torchvision's Mask R-CNN (.safetensors) or matterport's (.h5); a classifier's become the backbone.
   model.pretrained = ""
 
   c.loss = loss = ml_collections.ConfigDict()
   # Of votes: squared_error, binary_cross_entropy, tree_cross_entropy, or dirichlet_multinomial (of the votes' numbers).
-  # Of classes: cross_entropy or focal.
+  # Of classes: cross_entropy or focal. Of instances: mask_rcnn, the sum of five, see `detection`.
   loss.name = "squared_error"
   loss.volunteers = 40.0  # dirichlet_multinomial: how many saw a galaxy, where the data set does not say
 
   loss.label_smoothing = 0.0  # of classes: share of a label that is spread over all classes
   loss.focal_gamma = 2.0  # focal: how much less a galaxy counts the surer it is right; 0: the cross-entropy
   loss.class_weights = "none"  # of classes: none, or balanced (each class has the same part in the loss)
+
+  # Of instances: what the two stages learn from, see galaxy_jax.detection.targets.
+  c.detection = detection = ml_collections.ConfigDict()
+  # Of objectness, proposals' boxes, classes, boxes and masks.
+  detection.loss_weights = (1.0, 1.0, 1.0, 1.0, 1.0)
+  detection.anchors = anchors = ml_collections.ConfigDict()
+  anchors.num_samples = 256  # anchors of an image in the loss
+  anchors.positive_share = 0.5  # of them, at most, are objects
+  anchors.positive = 0.7  # overlap with an object from which an anchor is one; so is each object's best
+  anchors.negative = 0.3  # overlap below which it is background
+  detection.regions = regions = ml_collections.ConfigDict()
+  regions.num_samples = 128  # proposed regions of an image in the loss
+  regions.positive_share = 0.33  # of them, at most, are objects
+  regions.positive = 0.5  # overlap with an object from which a region is one,
+  regions.negative = 0.5  # … and below which it is background
 
   c.optimizer = optimizer = ml_collections.ConfigDict()
   optimizer.name = "adamw"  # adamw or nesterov

@@ -167,12 +167,10 @@ def warp(images, matrices, size, *, border="reflect"):
   if border not in BORDERS:
     raise ValueError(f"no border {border!r}: expected one of {sorted(BORDERS)}")
   matrices = jnp.broadcast_to(jnp.asarray(matrices, jnp.float32), (rows, 2, 3))
-  centred = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2
 
   def corner(coefficients, length):
     """The position along one axis of the input: the pixel before it and how far beyond."""
-    m0, m1, m2 = (coefficients[:, i, None, None] for i in range(3))
-    position = BORDERS[border](m0 * centred + m1 * centred[:, None] + m2 + (length - 1) / 2, length)
+    position = BORDERS[border](_positions(coefficients, length, size), length)
     # Never the last pixel, whose right neighbour is not there: it is the one before it and a fraction of 1.
     before = jnp.minimum(position.astype(jnp.int32), length - 2)
     return before, (position - before)[..., None]
@@ -188,6 +186,33 @@ def warp(images, matrices, size, *, border="reflect"):
   lower = lower_left + x_fraction * (lower_right - lower_left)
   result = upper + y_fraction * (lower - upper)
   return result * (1 / 255) if images.dtype == jnp.uint8 else result
+
+
+def _positions(coefficients, length, size):
+  """Where the output's pixels lie along one axis of the input: (B, size, size) from a matrix's row (B, 3)."""
+  centred = jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2
+  m0, m1, m2 = (coefficients[:, i, None, None] for i in range(3))
+  return m0 * centred + m1 * centred[:, None] + m2 + (length - 1) / 2
+
+
+def warp_masks(planes, matrices, size):
+  """Takes masks through their image's matrix: a pixel is in a mask where its centre lies in one of the mask's pixels.
+
+  Args:
+    planes: (B, H, W, P), of any type; see detection.bit_planes.
+    matrices: (B, 2, 3), as for `warp`.
+    size: side of the output, pixels.
+
+  Returns:
+    (B, size, size, P) of the same type, 0 beyond the border.
+  """
+  height, width = planes.shape[1:3]
+  y, x = (jnp.round(_positions(matrices[:, axis], length, size)).astype(jnp.int32)
+          for axis, length in ((1, height), (0, width)))
+  inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+  taken = jax.vmap(lambda image, row, column: image[row, column])(
+      planes, jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1))
+  return jnp.where(inside[..., None], taken, jnp.zeros((), planes.dtype))
 
 
 def transform_points(matrices, points, *, input_shape, size):
@@ -286,6 +311,10 @@ def greyscale(images):
   return GREY_WEIGHTS[0] * red + GREY_WEIGHTS[1] * green + GREY_WEIGHTS[2] * blue
 
 
+#: What matterport's Mask R-CNN takes from red, green and blue in [0, 255] (`MEAN_PIXEL`), without a division.
+MATTERPORT = (123.7, 116.8, 103.9)
+
+
 def _per_image(images):
   """Zero mean and unit deviation over each image's pixels and channels; an empty image stays finite."""
   axes = (-3, -2, -1)
@@ -304,6 +333,7 @@ def _imagenet(images):
 
 #: What becomes of the pixels, (..., H, W, C) in [0, 1], before the network: nothing; each image by its own mean and
 #: deviation (Zhu et al. 2019); or as published weights that were trained on ImageNet expect them: most by its means and
-#: deviations, Inception's and Xception's in [-1, 1].
+#: deviations, Inception's and Xception's in [-1, 1], those of matterport's Mask R-CNN in [0, 255] less a mean.
 NORMALISATIONS = {"none": lambda images: images, "per_image": _per_image, "imagenet": _imagenet,
-                  "symmetric": lambda images: 2 * images - 1}
+                  "symmetric": lambda images: 2 * images - 1,
+                  "matterport": lambda images: 255 * images - np.float32(MATTERPORT)}

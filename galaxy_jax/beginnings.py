@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import ml_collections
 
-from galaxy_jax import evaluation, pretrained, workdirs
+from galaxy_jax import evaluation, experiment, pretrained, workdirs
 from galaxy_jax.checkpoint import check_shapes
-from galaxy_jax.models import stage_of
+from galaxy_jax.models import fpn, mask_rcnn, stage_of, stages
 from galaxy_jax.parallel import Parallel
+from galaxy_jax.pretrained import detectors
 from galaxy_jax.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def of_run(workdir: str | Path, *, task: Task, classes: Sequence[str] | None, wa
   theirs = workdirs.read_config(workdir)
   trained = evaluation.restore(theirs, Path(workdir), parallel, theirs.eval.checkpoint)
   variables, learnt = parallel.fetch(trained.variables), workdirs.read_classes(workdir)
+  if _is_detector(wanted) and not _is_detector(variables):
+    return trunk_of(variables, wanted, workdir, jax.device_get(task.init(jax.random.key(seed))))
   check_fit(variables, wanted, f"The run in {workdir}, to start from,", same_outputs=learnt == classes)
   if learnt == classes:
     logger.info("Starting from the parameters of %s, step %d.", workdir, trained.step)
@@ -48,6 +51,29 @@ def of_run(workdir: str | Path, *, task: Task, classes: Sequence[str] | None, wa
   first = jax.device_get(task.init(jax.random.key(seed)))
   return {name: part | {own: value for own, value in first[name].items() if _is_head(own)}
           for name, part in _without_head(variables).items()}
+
+
+def _is_detector(variables):
+  return "rpn" in stages(variables["params"])
+
+
+def trunk_of(variables: Any, wanted: Any, workdir: str | Path, first: dict) -> dict:
+  """First variables of a detector with a classifier's stem and stages in their place.
+
+  Args:
+    variables: the classifier's.
+    wanted: the tree of the detector's, or of their shapes.
+    workdir: the classifier's run.
+    first: the detector's, random ones.
+
+  Raises:
+    ValueError: the backbone is another network.
+  """
+  theirs, ours = ({kind: {name: part for name, part in parts.items() if stage_of(name) in ("stem", *fpn.STAGES)}
+                   for kind, parts in tree.items()} for tree in (variables, wanted))
+  check_shapes(theirs, ours, f"The run in {workdir}, whose stem and stages are to become the detector's,")
+  logger.info("Starting from the stem and the stages of %s; the rest of the detector is new.", workdir)
+  return {kind: parts | theirs[kind] for kind, parts in first.items()}
 
 
 def check_fit(found: Any, wanted: Any, what: str, where: str = "stored", *, same_outputs: bool) -> None:
@@ -74,8 +100,14 @@ def published(config: ml_collections.ConfigDict, task: Task) -> dict:
     As pretrained.load.
   """
   model, first = config.model, jax.device_get(task.init(jax.random.key(config.seed)))
-  variables = pretrained.load(model.pretrained, model.name, first)
-  ours, theirs = config.augment.normalise, pretrained.normalisation(model.pretrained, model.name)
+  if experiment.finds_instances(config):
+    backbone = model.options.get("backbone", mask_rcnn.BACKBONE)
+    variables = detectors.load(model.pretrained, backbone, first)
+    theirs = detectors.normalisation(model.pretrained, backbone)
+  else:
+    variables = pretrained.load(model.pretrained, model.name, first)
+    theirs = pretrained.normalisation(model.pretrained, model.name)
+  ours = config.augment.normalise
   if ours != theirs:
     logger.warning("config.augment.normalise is %r; weights such as %s learnt from images for which it is %r.", ours,
                    model.pretrained, theirs)

@@ -9,8 +9,9 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 
-from galaxy_jax.data import class_labels, decode, sources, vote_labels
-from galaxy_jax.experiment import is_simulated
+from galaxy_jax.data import class_labels, decode, instance_labels, sources, vote_labels
+from galaxy_jax.detection import bit_planes
+from galaxy_jax.experiment import finds_instances, is_simulated
 from galaxy_jax.tasks import classes as class_tasks
 from galaxy_jax.tasks import votes
 from tfds_builders.prepare import prepare
@@ -39,11 +40,16 @@ def open_dataset(config: ml_collections.ConfigDict):
 def open_split(config: ml_collections.ConfigDict, builder, split: str) -> decode.Decoded:
   """A split's decoded pixels, from the cache where they are there already, and its labels as they are learnt."""
   d = config.data
+  source, key = sources.split_source(builder, split), sources.fingerprint(builder, split)
+  if finds_instances(config):
+    source = _instances(config, builder, source)
+    key |= {"instances": [instance_labels.READER, d.max_instances, *d.ignore_classes]}
   with _first_host_first(f"pixels of {split}"):
-    data = decode.decoded(
-        sources.split_source(builder, split), crop=d.crop or None, size=d.size, workers=d.workers or None,
-        progress=jax.process_index() == 0,
-        cache_dir=_cache_dir(config, builder), key=sources.fingerprint(builder, split))
+    data = decode.decoded(source, crop=d.crop or None, size=d.size, workers=d.workers or None,
+                          progress=jax.process_index() == 0, cache_dir=_cache_dir(config, builder), key=key)
+  if finds_instances(config):
+    instance_labels.describe(data.labels, split)
+    return data
   return data._replace(labels=vote_labels.of_split(data.labels, split, **_votes_learned(config)))
 
 
@@ -54,7 +60,15 @@ def _cache_dir(config, builder):
 
 def open_source(config: ml_collections.ConfigDict, builder, split: str) -> sources.Source:
   """A split's records with the labels as they are learnt: what `open_split` decodes, one by one."""
+  if finds_instances(config):
+    return _instances(config, builder, sources.split_source(builder, split))
   return vote_labels.Learned(sources.split_source(builder, split), **_votes_learned(config))
+
+
+def _instances(config, builder, source):
+  d = config.data
+  return instance_labels.Learned(source, builder, slots=d.max_instances, ignored=tuple(d.ignore_classes),
+                                 crop=d.crop or None, size=d.size)
 
 
 def _votes_learned(config):
@@ -79,7 +93,32 @@ def class_names(config: ml_collections.ConfigDict, builder) -> tuple[str, ...] |
   Raises:
     ValueError: the data set has no such classes.
   """
+  if finds_instances(config):
+    return instance_labels.names(builder, tuple(config.data.ignore_classes))
   return class_labels.names(builder, config.data.label) if config.task == "classes" else None
+
+
+def check_same_classes(config: ml_collections.ConfigDict, builder, learnt: Sequence[str] | None) -> None:
+  """Refuses to measure a run on other classes than it learnt; a data set without classes can be predicted.
+
+  Raises:
+    ValueError: the data set's classes are others.
+  """
+  if finds_instances(config):
+    instance_labels.check_same(builder, tuple(config.data.ignore_classes), learnt)
+  elif learnt is not None:
+    class_labels.check_same(builder, config.data.label, learnt)
+
+
+def needed(config: ml_collections.ConfigDict, labels: Sequence[str]) -> tuple[str, ...]:
+  """The features that a data set must have for the labels of the config's task to follow."""
+  return ("classes",) if finds_instances(config) else vote_labels.needed(labels, target=config.data.target)
+
+
+def bytes_of_a_row(config: ml_collections.ConfigDict) -> int:
+  """What a galaxy of a decoded split takes on a device: its pixels and, of instances, the masks of its objects."""
+  planes = bit_planes.planes(config.data.max_instances) if finds_instances(config) else 0
+  return config.data.size**2 * (3 + planes)
 
 
 def labels_of(config: ml_collections.ConfigDict, builder, split: str) -> np.ndarray:
@@ -96,7 +135,7 @@ def class_counts(config: ml_collections.ConfigDict, builder, classes: Sequence[s
   """
   needed = {"loss.class_weights": config.loss.class_weights == "balanced",
             "model.head_bias": config.model.head_bias == "log_frequencies"}
-  if classes is None or not any(needed.values()):
+  if config.task != "classes" or classes is None or not any(needed.values()):
     return None
   if config.data.source == "simulated":
     key = next(key for key, is_needed in needed.items() if is_needed)

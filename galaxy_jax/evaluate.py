@@ -39,7 +39,7 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
   finished = evaluated.metrics | {f"test/{name}": value for name, value in of_test.items() if "/" not in name}
   if jax.process_index() == 0:
     explain = _explainer(config, workdir, trained, evaluated.data)
-    source, count, origins = source_record(builder), views(config), galaxy_origins(config)
+    source, count, origins = source_record(builder), experiment.views(config), galaxy_origins(config)
     notes = list(_NOTES[origins["trained_on"], origins["evaluated_on"]])
     if count > 1:
       notes.append(f"Final figures are means over {count} views of each galaxy; the learning curves see one.")
@@ -49,7 +49,7 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
         name=config.name, metrics=finished | origins, facts=run_facts(config, trained, command),
         data={"data set": builder.info.full_name, "folder": str(builder.data_dir), "learnt": _learnt(config),
               "trained on": _trained_on(config, builder, trained),
-              "evaluated on": f"{config.data.eval}, {len(evaluated.predicted)} galaxies",
+              "evaluated on": f"{config.data.eval}, {len(evaluated.data.images)} {_of_what(config)}",
               "left out of the build": source.get("left_out", 0),
               "source fingerprint": source.get("fingerprint", "")[:16]},
         notes=notes)
@@ -76,8 +76,14 @@ _NOTES = {
 }
 
 
+def _of_what(config):
+  return "images" if experiment.finds_instances(config) else "galaxies"
+
+
 def _learnt(config):
   """What of a galaxy a run learns, in words."""
+  if experiment.finds_instances(config):
+    return "outlines and classes"
   if config.task == "classes":
     return config.data.label
   asked = " (fractions of those who were asked)" if config.data.target in vote_labels.CONDITIONAL else ""
@@ -88,16 +94,13 @@ def _trained_on(config, builder, trained):
   """The galaxies that a run was trained on, in words."""
   if config.data.source == "simulated":
     return f"{trained.step * config.train.batch_size:,} simulated galaxies, each seen once"
-  galaxies = f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} galaxies"
+  galaxies = f"{config.data.train}, {len(sources.split_source(builder, config.data.train))} {_of_what(config)}"
   before = experiment.pretraining(config)
   if config.pretrain.train.steps and before.data.source == "simulated":
     galaxies += f", after {config.pretrain.train.steps * before.train.batch_size:,} simulated ones"
+  elif config.pretrain.train.steps and before.data.builder != config.data.builder:
+    galaxies += f", after {config.pretrain.train.steps:,} steps on {before.data.builder}"
   return galaxies
-
-
-def views(config: ml_collections.ConfigDict) -> int:
-  """How many test-time views a prediction averages."""
-  return config.eval.rotations * (2 if config.eval.flips else 1) * len(config.eval.zooms)
 
 
 def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str) -> dict[str, str | int | float]:
@@ -105,7 +108,7 @@ def run_facts(config: ml_collections.ConfigDict, trained: Trained, command: str)
   return {
       "model": config.model.name, "variant": config.variant, "parameters": trained.parameters, "seed": config.seed,
       "steps": trained.step, "training time": f"{trained.seconds / 60:.1f} min",
-      "test-time views": views(config),
+      "test-time views": experiment.views(config),
       **({"started from": config.init_from or config.model.pretrained}
          if config.init_from or config.model.pretrained else {}),
       **({"pre-training": f"{config.pretrain.train.steps:,} steps, in the folder pretraining"}
@@ -123,6 +126,8 @@ _RESULTS = {
                              "booleans": config.model.output == "sigmoid"}),
     "classes": lambda config, classes, labels, explain: (
         outputs.ClassResult, {"labels": labels[config.data.label], "names": classes, "explain": explain}),
+    "instances": lambda config, classes, labels, explain: (
+        outputs.InstanceResult, {"labels": labels, "names": classes}),
 }
 
 
@@ -192,6 +197,8 @@ def _config(workdir):
   for key in ("builder", "manual_dir", "data_dir", "label"):
     if FLAGS[key].value:
       config.data[key] = FLAGS[key].value
+  if FLAGS.ignore_classes is not None:
+    config.data.ignore_classes = tuple(FLAGS.ignore_classes)
   for key in ("rotations", "flips", "zooms", "batch_size"):
     if FLAGS[key].value is not None:
       config.eval[key] = tuple(map(float, FLAGS.zooms)) if key == "zooms" else FLAGS[key].value
@@ -205,6 +212,9 @@ def _check_together(configs):
   """Refuses runs whose predictions mean different things, or one given twice."""
   if len(configs) != len(FLAGS.workdirs or [FLAGS.workdir]):
     raise ValueError("--workdirs names a run twice; greedy weights choose how much each counts.")
+  if len(configs) > 1 and any(map(experiment.finds_instances, configs.values())):
+    raise ValueError("Runs that find instances make no ensemble: what they find is not the same objects. Evaluate one "
+                     "at a time: --workdir.")
   said = {folder: (config.task, _learnt(config), workdirs.read_classes(folder)) for folder, config in configs.items()}
   first, *others = said
   for other in others:
@@ -255,6 +265,8 @@ def _define_flags():
   flags.DEFINE_string("output", None, "Where to write the predictions: NAME.parquet or NAME.csv.")
   flags.DEFINE_string("builder", None, "Another data set, galaxy_zoo_challenge for instance, instead of the run's own.")
   flags.DEFINE_string("label", None, "The feature that holds a galaxy's class, where it is called differently there.")
+  flags.DEFINE_list("ignore_classes", None, "Of outlines: the classes that are to be ignored, where the data set has "
+                    "others than the run's own.")
   flags.DEFINE_string("manual_dir", None, "Evaluate on these published files instead of the run's own.")
   flags.DEFINE_string("data_dir", None, "Evaluate on the data set built in this folder instead of the run's own.")
 

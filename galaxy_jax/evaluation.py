@@ -12,7 +12,7 @@ import numpy as np
 
 from galaxy_jax import datasets, experiment, metrics, workdirs
 from galaxy_jax.checkpoint import Checkpoints
-from galaxy_jax.data import class_labels, order
+from galaxy_jax.data import order
 from galaxy_jax.data.decode import Decoded, device_labels
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import Task
@@ -39,7 +39,7 @@ class Evaluator:
 
     self._step = parallel.compile(step)
 
-  def run(self, variables: Any, data: Decoded) -> tuple[np.ndarray, dict[str, float]]:
+  def run(self, variables: Any, data: Decoded) -> tuple[Any, dict[str, float]]:
     """Predicts a whole split.
 
     Args:
@@ -47,12 +47,13 @@ class Evaluator:
       data: the decoded split, N galaxies.
 
     Returns:
-      The task's outputs, (N, ...) float32, and the finished metrics.
+      The task's outputs, (N, ...) each, and the finished metrics.
     """
     share = self._batch_size // jax.process_count()
     mine = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
     labels = device_labels(data.labels, self._task.labels)
     predicted, sums = [], []
+    scores = self._task.accumulator() if self._task.accumulator else None
     for number in range(-(-len(data.images) // self._batch_size)):
       rows, mask = order.evaluation_batch(number, batch_size=self._batch_size, n=len(data.images))
       batch = {"image": data.images[rows[mine]], "mask": mask[mine]}
@@ -61,7 +62,10 @@ class Evaluator:
       outputs_of_batch, totals = self._parallel.fetch(result)
       predicted.append(outputs_of_batch)
       sums.append(totals)
-    return np.concatenate(predicted)[:len(data.images)], self._task.finish(metrics.merge(*sums))
+      if scores:  # every host has all rows: they agree on what is best
+        scores.update(outputs_of_batch, {"mask": mask, **{name: values[rows] for name, values in labels.items()}})
+    together = jax.tree.map(lambda *parts: np.concatenate(parts)[:len(data.images)], *predicted)
+    return together, self._task.finish(metrics.merge(*sums)) | (scores.result() if scores else {})
 
   def metrics(self, variables: Any, data: Decoded) -> dict[str, float]:
     """The finished metrics of a whole split."""
@@ -78,7 +82,7 @@ class Trained(NamedTuple):
 
 class Result(NamedTuple):
   """A split's evaluation: (N, ...) outputs, the decoded split, and metrics, without those that no label allows."""
-  predicted: np.ndarray
+  predicted: Any
   data: Decoded
   metrics: dict[str, float]
 
@@ -130,8 +134,7 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
                        f"{', '.join(builder.info.splits)}.")
   trained = restore(config, workdir, parallel, checkpoint)
   classes = workdirs.read_classes(workdir)
-  if classes is not None:
-    class_labels.check_same(builder, config.data.label, classes)
+  datasets.check_same_classes(config, builder, classes)
   task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True, classes=classes)
   evaluator = Evaluator(task, parallel, batch_size=config.eval.batch_size)
   results = {}
@@ -141,10 +144,10 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
     finished = {name: value for name, value in finished.items() if not np.isnan(value)}
     if task.score in finished:
       logger.info("%s, step %d: %s %.5f over %d galaxies.", split, trained.step, task.score, finished[task.score],
-                  len(predicted))
+                  len(data.images))
     else:
       logger.info("%s, step %d: %d galaxies predicted; they have no labels.", split, trained.step,
-                  len(predicted))
+                  len(data.images))
     results[split] = Result(predicted, data, finished)
   return trained, results
 

@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 
 from galaxy_jax import models, optim, pretrained
 from galaxy_jax.data import vote_labels
+from galaxy_jax.pretrained import detectors
 from galaxy_jax.tasks import TASKS, Task
 from tfds_builders.errors import MissingDataError
 from tfds_builders.prepare import check_available
@@ -39,7 +40,17 @@ _OWN_ARGUMENTS = {
         "names": names, "label": config.data.label, "counts": counts, "loss": config.loss.name,
         "label_smoothing": config.loss.label_smoothing, "focal_gamma": config.loss.focal_gamma,
         "class_weights": config.loss.class_weights, "head_bias": config.model.head_bias},
+    "instances": lambda config, names, counts: {
+        "names": names, "slots": config.data.max_instances, "loss": config.loss.name,
+        "label_smoothing": config.loss.label_smoothing,
+        "loss_weights": tuple(config.detection.loss_weights), "anchor_samples": dict(config.detection.anchors),
+        "region_samples": dict(config.detection.regions)},
 }
+
+
+def views(config: ml_collections.ConfigDict) -> int:
+  """How many test-time views a prediction averages."""
+  return config.eval.rotations * (2 if config.eval.flips else 1) * len(config.eval.zooms)
 
 
 def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_views: bool,
@@ -62,16 +73,25 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
   model, augment = config.model, config.augment
   dtype = jnp.dtype(model.dtype)
   options = {key: tuple(value) if isinstance(value, list) else value for key, value in model.options.items()}
-  views = config.eval if all_views else {"rotations": 1, "flips": False, "zooms": (1.0,)}
+  seen_from = config.eval if all_views else {"rotations": 1, "flips": False, "zooms": (1.0,)}
   still = ("all",) if config.optimizer.frozen_norms else tuple(config.optimizer.frozen)
+  common = {"dtype": dtype, "axis_name": axis_name, "still": still, **options}
+  if finds_instances(config):
+    network = lambda outputs: models.create_detector(model.name, classes=outputs, **common)
+  else:
+    network = lambda outputs: models.create(model.name, outputs=outputs, **common)
   return TASKS[config.task](
-      model=lambda outputs: models.create(model.name, outputs=outputs, dtype=dtype, axis_name=axis_name, still=still,
-                                          **options),
+      model=network,
       **_OWN_ARGUMENTS[config.task](config, ("", "") if classes is None else tuple(classes), counts),
       size=augment.size, view=augment.view, working_size=config.data.size,
       greyscale=augment.greyscale, normalise=augment.normalise, geometry={key: augment[key] for key in GEOMETRY},
       colour={key: augment[key] for key in COLOUR},
-      **{key: views[key] for key in ("rotations", "flips", "zooms")})
+      **{key: seen_from[key] for key in ("rotations", "flips", "zooms")})
+
+
+def finds_instances(config: ml_collections.ConfigDict) -> bool:
+  """Whether the config's task is to find objects in images, instead of saying something of the whole."""
+  return config.task == "instances"
 
 
 #: What numbers a key may have, where a slip of the hand would train without a word.
@@ -85,7 +105,9 @@ RANGES = {
     "train.epochs": (0, None), "train.steps": (0, None), "train.steps_per_call": (0, None), "train.ema": (0, 0.999999),
     "train.log_every": (1, None), "train.eval_every": (1e-6, 1), "train.keep": (1, None), "train.patience": (0, None),
     "eval.rotations": (1, None), "simulator.quality": (0, 100), "simulator.epoch": (1, None),
-    "loss.volunteers": (1, None), "data.repeat_rare": (0, 1),
+    "loss.volunteers": (1, None), "data.repeat_rare": (0, 1), "data.max_instances": (1, 1000),
+    "detection.anchors.num_samples": (1, None), "detection.anchors.positive_share": (0, 1),
+    "detection.regions.num_samples": (1, None), "detection.regions.positive_share": (0, 1),
 }
 
 
@@ -120,8 +142,11 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     if keys[key]:
       keys[key] = str(Path(keys[key]).expanduser().absolute())
   if config.model.pretrained:
-    pretrained.check(config.model.pretrained, config.model.name)
-    if pretrained.is_path(config.model.pretrained):
+    if finds_instances(config):
+      detectors.check(config.model.pretrained)
+    else:
+      pretrained.check(config.model.pretrained, config.model.name)
+    if detectors.is_path(config.model.pretrained):
       config.model.pretrained = str(Path(config.model.pretrained).expanduser().absolute())
   if config.model.dtype == "auto":
     config.model.dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"

@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec
 
-from galaxy_jax import datasets, simulate
+from galaxy_jax import datasets, experiment, simulate
 from galaxy_jax.data import class_labels, order, resident, sources, stream
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.simulate.instrument import CUTOUT_PIXELS
@@ -194,6 +194,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     raise ValueError("config.data.repeat_rare and config.loss.class_weights 'balanced' both make up for rare classes; "
                      "leave one of them out.")
   if config.data.source == "simulated":
+    if experiment.finds_instances(config):
+      raise ValueError("config.data.source is 'simulated', which draws single galaxies; instances are learnt from "
+                       "stored fields: config.data.builder='galaxy_sim/scenes' and config.data.source='auto'.")
     if config.task == "votes" and config.data.target != "vote_fractions":
       raise ValueError(f"config.data.target is {config.data.target!r}; of simulated galaxies (config.data.source) the "
                        "vote_fractions can be learnt.")
@@ -293,7 +296,7 @@ def delivery(config: ml_collections.ConfigDict, builder, parallel: Parallel) -> 
     return "simulated"
   if d.loader == "stream":
     return "stream"
-  size = len(sources.split_source(builder, d.train)) * d.size**2 * 3
+  size = len(sources.split_source(builder, d.train)) * datasets.bytes_of_a_row(config)
   room = _room(size, parallel)
   if d.loader == "resident" and room == "stream":
     raise ValueError(f"config.data.loader is 'resident', but the split's {size / 2**30:.1f} GiB do not fit the "

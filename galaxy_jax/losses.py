@@ -56,6 +56,12 @@ def squared_error(predictions, targets):
   return jnp.square(predictions - jnp.where(present(targets), targets, predictions))
 
 
+def smooth_l1(predictions, targets, beta=1 / 9):
+  """|x| - β/2 of x = prediction - target, x²/(2β) where |x| < β, elementwise (Girshick 2015, arXiv:1504.08083)."""
+  _same_shape(predictions, targets)
+  return optax.huber_loss(predictions, targets, delta=beta) / beta
+
+
 def binary_cross_entropy(logits, targets):
   """-t log σ(z) - (1 - t) log(1 - σ(z)), elementwise, from logits; 0 where the target is NaN.
 

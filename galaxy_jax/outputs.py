@@ -11,9 +11,11 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from galaxy_jax import decision_tree, report
+from galaxy_jax.detection import geometry, masks
 from galaxy_jax.files import write_json, write_whole
 from galaxy_jax.logbook import read_history
-from galaxy_jax.report import classes
+from galaxy_jax.report import classes, instances
+from galaxy_jax.tasks import instance_scores
 from tfds_builders.gz2_tree import COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -93,6 +95,64 @@ class ClassResult(NamedTuple):
                                           images=self.images, explain=self.explain, **about), workdir)
 
 
+class InstanceResult(NamedTuple):
+  """Galaxies found in the images of a split.
+
+  Attributes:
+    split: where the images come from.
+    ids: (N,) int64, or texts, of the images.
+    predicted: what was found in each, see tasks.instances.make.
+    labels: what is there, as data.instance_labels has it; all slots empty where it is unknown.
+    images: (N, S, S, 3) uint8.
+    names: of the classes.
+  """
+  split: str
+  ids: np.ndarray
+  predicted: dict[str, np.ndarray]
+  labels: dict[str, np.ndarray]
+  images: np.ndarray
+  names: tuple[str, ...]
+
+  def table(self) -> pa.Table:
+    """One row a detection, image by image and the best first; images in which nothing was found have none.
+
+    split; galaxy_id, the image's; score; predicted, the class; y0, x0, y1, x1, the box; y, x, area, axis_ratio and
+    position_angle of the mask (detection.geometry.Shape), null of an empty one; mask, COCO's run lengths of mask_size²
+    pixels. Pixels are those of the working image, (0, 0) its first corner.
+    """
+    side = self.images.shape[1]
+    rows = []
+    for image, galaxy_id in enumerate(self.ids.tolist()):
+      found = instance_scores.found(self.predicted, image, side)
+      for box, score, label, mask in zip(*(found[name] for name in ("boxes", "scores", "classes", "masks")),
+                                         strict=True):
+        shape = geometry.shape_of(mask)._asdict()
+        rows.append({"split": self.split, "galaxy_id": galaxy_id, "score": float(score),
+                     "predicted": self.names[label], **dict(zip(("y0", "x0", "y1", "x1"), box.tolist(), strict=True)),
+                     **{name: None if np.isnan(shape[name]) else shape[name] for name in _SHAPE},
+                     "mask": masks.encode_rle(mask)["counts"], "mask_size": side})
+    numbers = [(name, pa.float32()) for name in ("y0", "x0", "y1", "x1", *_SHAPE)]
+    return pa.Table.from_pylist(rows, pa.schema([
+        ("split", pa.string()), ("galaxy_id", pa.array(self.ids).type), ("score", pa.float32()),
+        ("predicted", pa.string()), *numbers, ("mask", pa.string()), ("mask_size", pa.int32())]))
+
+  def submission(self) -> pa.Table | None:
+    """None: no competition takes instances."""
+    return None
+
+  def report(self, workdir: Path, **about) -> Path:
+    """Writes the report; `about`: the fields of report.instances.InstanceRun that are not of the images."""
+    return instances.write(instances.InstanceRun(ids=self.ids, predicted=self.predicted, labels=self.labels,
+                                                 names=self.names, images=self.images, **about), workdir)
+
+
+#: What a table has of the shape of a mask.
+_SHAPE = ("y", "x", "area", "axis_ratio", "position_angle")
+
+#: What a split's predictions are to be written as.
+Result = VoteResult | ClassResult | InstanceResult
+
+
 def vote_table(split: str, ids: np.ndarray, predicted: np.ndarray, voted: np.ndarray, target: str) -> pa.Table:
   """One row a galaxy: split, galaxy_id, target, the 37 predicted fractions, what they say, and the voted ones.
 
@@ -151,7 +211,7 @@ def table_writer(path, flag: str) -> Callable[[Path, pa.Table], None]:
   return writers[path.suffix.lower()]
 
 
-def write_all(workdir: Path, evaluated: VoteResult | ClassResult, test: VoteResult | ClassResult | None, *, name: str,
+def write_all(workdir: Path, evaluated: Result, test: Result | None, *, name: str,
               metrics: dict, facts: dict, data: dict, notes: list[str]) -> None:
   """Leaves a run's predictions, submission, metrics and report in its workdir.
 

@@ -29,7 +29,7 @@ from jax.experimental import multihost_utils
 from galaxy_jax import beginnings, datasets, evaluation, experiment, feeds, optim, workdirs
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import is_users
-from galaxy_jax.data import sources, vote_labels
+from galaxy_jax.data import sources
 from galaxy_jax.data.decode import Decoded
 from galaxy_jax.logbook import Logbook
 from galaxy_jax.parallel import Parallel
@@ -79,16 +79,18 @@ def _planned(config: ml_collections.ConfigDict) -> _Plan:
   parallel = Parallel(config.parallel)
   parallel.check_batch(config.train.batch_size, "config.train.batch_size")
   config = experiment.resolve(config)
-  draft = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False)
+  draft = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True)
   experiment.make_optimizer(config, steps=1)
   feeds.check(config)
   jax.eval_shape(lambda: draft.init(jax.random.key(0)))
+  if draft.accumulator:
+    draft.accumulator()  # what it needs may not be installed
   builder = datasets.open_dataset(config)
   classes = datasets.class_names(config, builder)
   feeds.check_classes(config, classes)
   fingerprints = {"train": feeds.fingerprint(config, builder), "eval": sources.fingerprint(builder, config.data.eval)}
   for split in {entry["split"] for entry in fingerprints.values() if "split" in entry}:
-    datasets.check_labelled(builder, split, vote_labels.needed(draft.labels, target=config.data.target))
+    datasets.check_labelled(builder, split, datasets.needed(config, draft.labels))
   if classes is not None:
     fingerprints["train"]["classes"] = list(classes)
   feeds.delivery(config, builder, parallel)

@@ -242,4 +242,6 @@ def test_normalisations_against_their_definitions():
   grey = augment.NORMALISATIONS["imagenet"](images[..., :1])
   np.testing.assert_allclose(grey, (images[..., :1] - 0.449) / 0.226, atol=1e-5)
   np.testing.assert_allclose(augment.NORMALISATIONS["symmetric"](np.array([0.0, 0.25, 1.0])), [-1, -0.5, 1])
+  np.testing.assert_allclose(augment.NORMALISATIONS["matterport"](np.ones(3, np.float32)), [131.3, 138.2, 151.1],
+                             rtol=1e-5)
   assert augment.NORMALISATIONS["none"](images) is images

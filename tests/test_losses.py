@@ -137,3 +137,10 @@ def test_wrong_shapes_are_named():
     losses.softmax_cross_entropy(jnp.zeros((4, 5)), jnp.zeros(4))
   with pytest.raises(ValueError, match="does not cover"):
     losses.masked_sum(jnp.zeros((4, 37)), jnp.zeros(37))
+
+
+def test_smooth_l1_is_a_parabola_that_goes_on_straight():
+  x = np.array([-2.0, -0.5, -0.1, 0.0, 0.2, 0.5, 3.0])
+  expected = [0.5 * v * v / 0.5 if abs(v) < 0.5 else abs(v) - 0.25 for v in x]
+  np.testing.assert_allclose(losses.smooth_l1(jnp.asarray(x) + 1, jnp.ones(7), 0.5), expected, atol=1e-6)
+  np.testing.assert_allclose(jax.grad(lambda v: losses.smooth_l1(v, 0.0))(5.0), 1)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from galaxy_jax import pretrained
+from galaxy_jax import beginnings, experiment, pretrained
+from galaxy_jax.configs import mask_galaxy
 from galaxy_jax.models import mask_rcnn
 from galaxy_jax.models.regions import RPN_WEIGHTS
 from galaxy_jax.pretrained import detectors, matterport
@@ -151,6 +152,23 @@ def test_heads_for_other_classes_and_a_classifiers_stages(tmp_path, caplog):
   np.testing.assert_array_equal(filled["params"]["stage2_block2"]["Conv_1"]["kernel"],
                                 classifiers()["layer2.1.conv2.weight"].transpose(2, 3, 1, 0))
   assert np.all(filled["params"]["fpn"]["lateral2"]["kernel"] == 0.5)
+
+
+@pytest.mark.parametrize(("network", "normalise"), [("torchvision", "imagenet"), ("classifier", "none")])
+def test_a_run_begins_with_them(tmp_path, caplog, network, normalise):
+  tensors = torchvisions() if network == "torchvision" else classifiers()
+  config = mask_galaxy.get_config("cpu")
+  config.model.options, config.model.pretrained = TINY, stored(tmp_path, tensors)
+  config.augment.normalise = normalise
+  config = experiment.resolve(config)
+  task = experiment.make_task(config, axis_name=None, all_views=False, classes=("spiral", "elliptical"))
+  variables = first()[1]
+  assert jax.tree.map(jnp.shape, jax.eval_shape(task.init, jax.random.key(0))) == jax.tree.map(np.shape, variables)
+  found = beginnings.published(config, task._replace(init=lambda key: variables))["params"]
+  prefix = "backbone.body." if network == "torchvision" else ""
+  np.testing.assert_array_equal(found["stem"]["kernel"], tensors[f"{prefix}conv1.weight"].transpose(2, 3, 1, 0))
+  assert np.all(np.asarray(found["rpn"]["conv"]["kernel"]) == 0.5) == (network == "classifier")
+  assert ("weights such as" in caplog.text) == (normalise == "none")
 
 
 def test_what_does_not_fit_is_named(tmp_path):

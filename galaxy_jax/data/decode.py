@@ -38,6 +38,12 @@ class Decoded(NamedTuple):
   labels: dict[str, np.ndarray]
 
 
+def central_square(width: int, height: int, crop: int | None) -> tuple[int, int, int]:
+  """(left, top, side) of what `decode_image` keeps of an image, in pixels of the file."""
+  side = min(width, height, crop or width)
+  return (width - side) // 2, (height - side) // 2, side
+
+
 def decode_image(data: bytes, *, crop: int | None, size: int) -> np.ndarray:
   """Decodes an image, cuts out its central square and scales that.
 
@@ -55,8 +61,7 @@ def decode_image(data: bytes, *, crop: int | None, size: int) -> np.ndarray:
   """
   image = open_image(data)
   width, height = image.size
-  side = min(width, height, crop or width)
-  left, top = (width - side) // 2, (height - side) // 2
+  left, top, side = central_square(width, height, crop)
   if image.format == "JPEG":
     shrink = max(s for s in (1, 2, 4, 8) if s == 1 or side >= s * size)
     image.draft(None, (width // shrink, height // shrink))

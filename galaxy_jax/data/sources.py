@@ -62,7 +62,7 @@ def split_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
 
 
 #: What may name a galaxy where a data set has no `galaxy_id`.
-_IDS = ("galaxy_id", "objid", "asset_id", "index")
+_IDS = ("galaxy_id", "objid", "asset_id", "index", "scene_id")
 
 
 class _WithId:

@@ -82,10 +82,10 @@ class AveragePrecision:
       for agnostic in (False, True):
         figures |= {f"{kind}_{name}": value for name, value in self._coco_figures(kind, agnostic).items()}
       classes = range(len(self._class_names))
-      figures |= {f"{kind}_ap50_{self._class_names[c]}": Pool(self._matches(kind, c)).average_precision()
+      figures |= {f"{kind}_ap50_{self._class_names[c]}": Pool(self.matches(kind, c)).average_precision()
                   for c in classes}
       variants = {"": None, "_agnostic": "any", **{f"_{self._class_names[c]}": c for c in classes}}
-      figures |= {f"{kind}_voc_ap50{end}": _mean([image_average_precision(one) for one in self._matches(kind, which)])
+      figures |= {f"{kind}_voc_ap50{end}": _mean([image_average_precision(one) for one in self.matches(kind, which)])
                   for end, which in variants.items()}
     return figures
 
@@ -97,16 +97,24 @@ class AveragePrecision:
     run = lambda score: bootstrap(score, len(self), draws=draws, seed=seed, level=level)
     found = {}
     for kind in self._kinds:
-      pools = {name: Pool(self._matches(kind, c)) for c, name in enumerate(self._class_names)}
+      pools = {name: Pool(self.matches(kind, c)) for c, name in enumerate(self._class_names)}
       found |= {f"{kind}_ap50_{name}": run(pool.average_precision) for name, pool in pools.items()}
       found[f"{kind}_ap50"] = run(lambda times: _mean([pool.average_precision(times) for pool in pools.values()]))
-      found[f"{kind}_ap50_agnostic"] = run(Pool(self._matches(kind, "any")).average_precision)
-      each = np.array([image_average_precision(one) for one in self._matches(kind, None)])
+      found[f"{kind}_ap50_agnostic"] = run(Pool(self.matches(kind, "any")).average_precision)
+      each = np.array([image_average_precision(one) for one in self.matches(kind, None)])
       found[f"{kind}_voc_ap50"] = run(lambda times: _mean(np.repeat(each, times)))
     return found
 
-  def _matches(self, kind, which):
-    """Matches at 0.5 of every image; `which`: a class, "any": all as one class, None: all, where the classes agree."""
+  def matches(self, kind, which):
+    """The matches at an overlap of 0.5 in every image.
+
+    Args:
+      kind: box or mask.
+      which: a class; "any" for all as one class; None for all, matched where the classes agree.
+
+    Returns:
+      A list of matching.Matches, whose detections and objects are numbered within what `which` leaves of the image's.
+    """
     result = []
     for image in self._images:
       truth, found = image["truth"], image["detections"]

@@ -23,6 +23,7 @@ from galaxy_jax.models import (
     equivariant_resnet,
     galaxyid,
     inception,
+    mask_rcnn,
     most_frequent,
     resnet,
     vgg,
@@ -58,6 +59,9 @@ MODELS = {
     "xception": xception.Xception,
 }
 
+#: Networks that find a number of objects in an image: name → constructor from a number of classes.
+DETECTORS = {"mask_rcnn": mask_rcnn.create}
+
 
 def create(name: str, *, still: Sequence[str] = (), **options: Any) -> nn.Module:
   """The model called `name` with its options; `still`: the stages whose batch norms, if any, stay as they are.
@@ -72,6 +76,17 @@ def create(name: str, *, still: Sequence[str] = (), **options: Any) -> nn.Module
   except TypeError as error:
     raise ValueError(f"model {name!r}: {error}. See the attributes in its docstring.") from error
   return model.clone(still=tuple(still)) if still and hasattr(model, "still") else model
+
+
+def create_detector(name: str, *, classes: int, **options: Any) -> nn.Module:
+  """The detector called `name` for a number of classes, with its options.
+
+  Raises:
+    ValueError: no detector has this name, or it does not take one of the options.
+  """
+  if name not in DETECTORS:
+    raise ValueError(f"config.model.name is {name!r}; the models that find instances are {', '.join(DETECTORS)}.")
+  return DETECTORS[name](classes=classes, **options)
 
 
 def stages(params: dict) -> list[str]:

@@ -21,11 +21,11 @@ _he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _he_uniform = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 
 
-def norm_layer(kind: str, **options: Any):
+def norm_layer(kind: str, *, still: tuple[str, ...] = (), **options: Any):
   """make_norm's layer, with one more kind: 'frozen', batch norm that normalises by its running moments always."""
   if kind not in ("frozen", "batch", "group"):
     raise ValueError(f"norm is {kind!r}; expected 'frozen', 'batch' or 'group'.")
-  return make_norm("batch", still=("all",), **options) if kind == "frozen" else make_norm(kind, **options)
+  return make_norm("batch", still=("all",), **options) if kind == "frozen" else make_norm(kind, still=still, **options)
 
 
 class Trunk(nn.Module):
@@ -41,6 +41,7 @@ class Trunk(nn.Module):
     remat: recompute each block in the backward pass, for memory.
     dtype: of the computation.
     axis_name: the pmapped axis, for batch norm.
+    still: see layers.BatchNorm.
   """
   stage_sizes: Sequence[int]
   bottleneck: bool = False
@@ -50,12 +51,13 @@ class Trunk(nn.Module):
   remat: bool = False
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  still: tuple[str, ...] = ()
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False, mask: jax.Array | None = None) -> list[jax.Array]:
     """Images (B, H, W, C) to features of strides 4, 8, 16, 32; a side of n pixels has ⌈n / stride⌉ cells."""
     conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=_he_normal)
-    norm = norm_layer(self.norm, axis_name=self.axis_name, dtype=self.dtype)
+    norm = norm_layer(self.norm, axis_name=self.axis_name, dtype=self.dtype, still=self.still)
     run = lambda block, x, mask: block(x, train=train, mask=mask)
     run = nn.remat(run) if self.remat else run
     x = conv(self.width, (7, 7), strides=2, padding=3, name="stem")(images.astype(self.dtype))

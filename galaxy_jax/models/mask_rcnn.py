@@ -250,9 +250,13 @@ class MaskRCNN(nn.Module):
     return x.reshape(-1, *x.shape[2:])
 
 
-def create(backbone: str = "resnet50", *, classes: int, width: int = 64, stage_sizes: Sequence[int] | None = None,
+#: The backbone where none is named.
+BACKBONE = "resnet50"
+
+
+def create(backbone: str = BACKBONE, *, classes: int, width: int = 64, stage_sizes: Sequence[int] | None = None,
            norm: str = "frozen", caffe: bool = False, remat: bool = False, dtype: Any = jnp.float32,
-           axis_name: str | None = None, **options: Any) -> MaskRCNN:
+           axis_name: str | None = None, still: Sequence[str] = (), **options: Any) -> MaskRCNN:
   """Mask R-CNN on a residual network.
 
   Args:
@@ -264,6 +268,7 @@ def create(backbone: str = "resnet50", *, classes: int, width: int = 64, stage_s
     caffe: see fpn.Trunk.
     remat, dtype: see MaskRCNN.
     axis_name: the pmapped axis, for norm 'batch'.
+    still: stages whose batch norms stay as they are, for norm 'batch'.
     **options: further attributes of MaskRCNN.
 
   Raises:
@@ -278,7 +283,7 @@ def create(backbone: str = "resnet50", *, classes: int, width: int = 64, stage_s
     raise ValueError(f"pooling is {options['pooling']!r}; expected 'align' or 'corners'.")
   made = BACKBONES[backbone].keywords
   trunk = Trunk(tuple(stage_sizes or made["stage_sizes"]), made.get("bottleneck", False), width, norm, caffe, remat,
-                dtype, axis_name)
+                dtype, axis_name, tuple(still))
   try:
     model = MaskRCNN(classes=classes, trunk=trunk, remat=remat, dtype=dtype, **options)
   except TypeError as error:

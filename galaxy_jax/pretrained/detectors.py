@@ -2,7 +2,7 @@
 
 Images. torchvision's networks saw pixels in [0, 1] minus the mean and divided by the deviation of ImageNet
 (augment.NORMALISATIONS 'imagenet'), the shorter side scaled to 800. matterport's saw pixels in [0, 255] minus
-matterport.MEAN, not divided. A classifier's: see pretrained.normalisation. Whoever calls the network does that.
+augment.MATTERPORT, not divided. A classifier's: see pretrained.normalisation. Whoever calls the network does that.
 """
 import logging
 import re
@@ -60,6 +60,16 @@ def check(source: str) -> None:
   """
   if Path(source).suffix not in _HDF5:
     files.check(source)
+
+
+def is_path(source: str) -> bool:
+  """Whether `source` means a file or a folder, and not a name on the hub."""
+  return Path(source).suffix in _HDF5 or files.is_path(source)
+
+
+def normalisation(source: str, backbone: str) -> str:
+  """How images were normalised for these weights, a name in augment.NORMALISATIONS; torchvision's as a classifier's."""
+  return "matterport" if Path(source).suffix in _HDF5 else pretrained.normalisation(source, backbone)
 
 
 def load(source: str, backbone: str, variables: Any, *, epsilon: float = 0.0) -> Any:

@@ -21,8 +21,6 @@ from galaxy_jax.models.regions import BOX_WEIGHTS
 
 logger = logging.getLogger(__name__)
 
-#: What images have subtracted, red, green, blue, of pixels in [0, 255]; they are not divided by anything.
-MEAN = (123.7, 116.8, 103.9)
 #: Options of mask_rcnn.create with which the network is the published one of the mask_galaxy paper (Farias et al. 2020)
 #: on images of 256 pixels; `classes` is that of the file.
 OPTIONS = {

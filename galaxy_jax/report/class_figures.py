@@ -96,13 +96,20 @@ def curves(probabilities: np.ndarray, labels: np.ndarray, names: list[str], scor
     caption = (f"Each class against all others, at every threshold of its probability. {explanation} Mean over the "
                f"classes {mean:.3f}; lowest for “{names[worst]}”, {values[worst]:.3f}.{left_out}")
     spoken = ", ".join(f"{names[c]} {values[c]:.3f}" for c in known)
-    charts.append(Chart(name, title, _curve_figure(ends, x, y, word, diagonal=name == "roc"),
+    charts.append(Chart(name, title, curve_figure(ends, x, y, word, diagonal=name == "roc"),
                         f"{title}; {word} by class: {spoken}.", caption))
   return charts
 
 
-def _curve_figure(curves_by_name, x, y, word, *, diagonal):
-  """Curves over a list of what is what, in one colour or dash each; as a PNG."""
+def curve_figure(curves_by_name, x, y, word, *, diagonal):
+  """Curves over a list of what is what, in one colour or dash each; as a PNG.
+
+  Args:
+    curves_by_name: (name, class_measures.Curve) of each.
+    x, y: what the axes are.
+    word: what a curve's value is.
+    diagonal: whether to draw it.
+  """
   rows = len(curves_by_name)
   side, bottom = 3.3, 0.6 + 0.19 * rows
   with styled():

@@ -17,13 +17,16 @@ class Task(NamedTuple):
     augment: (keys, batch) → batch, as the model is trained on.
     loss: (variables, batch, keys) → ({name: (sum, count)}, the new collections other than `params`); the first sum
       over its count is minimised.
-    predict: (variables, batch) → outputs (B, ...), with all test-time views.
+    predict: (variables, batch) → outputs (B, ...), an array or a dict of them, with all test-time views.
     metrics: (outputs, batch) → {name: (sum, count)}.
     finish: {name: (sum, count)} → {name: float}.
     absent: what stands in one row for a label that is missing, by the labels of a batch, beside `image` and `mask`.
     score: the name among the finished metrics that decides which checkpoint is best; lower is better.
     explain: (variables, images, classes) → what the network sees of the images, maps of where it sees the classes, and
       the stage they were taken from; raises saliency.NoMapError. None where the outputs are no classes.
+    accumulator: () → an object with `update(outputs, batch)`, which is given every batch of a split as numpy arrays,
+      and `result()` → {name: float}, which joins the finished metrics; for scores that are no means, as average
+      precision. None where there are none. Raises DataError where what it needs is not installed.
   """
   init: Callable
   augment: Callable
@@ -34,6 +37,7 @@ class Task(NamedTuple):
   absent: dict[str, np.ndarray]
   score: str
   explain: Callable | None = None
+  accumulator: Callable | None = None
 
   @property
   def labels(self) -> tuple[str, ...]:

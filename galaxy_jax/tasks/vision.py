@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from galaxy_jax import augment as augmentation
 from galaxy_jax import saliency
@@ -28,22 +29,28 @@ class Vision(NamedTuple):
   explain: Callable
 
 
-def make(network, *, size: int, view: float, working_size: int, greyscale: bool, geometry: dict, colour: dict,
-         rotations: int, flips: bool, zooms: Sequence[float], normalise: str = "none") -> Vision:
-  """Puts a network behind its views.
+class Look(NamedTuple):
+  """How a network looks at working images.
 
-  Args:
-    network: a model of galaxy_jax.models.
-    size: pixels the network sees.
-    view: share of the working image's width that it sees.
-    working_size: pixels of the working images.
-    greyscale: one channel instead of three.
-    geometry: how images are turned in training, see augment.affine_matrices.
-    colour: how their colours change, see augment.colour.
-    rotations: test-time rotations, by equal parts of a turn, 1 for none.
-    flips: whether each is mirrored too.
-    zooms: and seen at each of these zooms.
-    normalise: what becomes of the pixels last, a name in augment.NORMALISATIONS.
+  Attributes:
+    crop: side of the square of the working image that it sees at zoom 1, in pixels of that.
+    upright: (2, 3), the matrix of the plain view.
+    matrices: keys → (B, 2, 3), drawn in training.
+    colour: (keys, images) → images with other colours, in training.
+    taken: images as the network takes them, from colour ones in [0, 1].
+    channels: of those images.
+  """
+  crop: float
+  upright: np.ndarray
+  matrices: Callable
+  colour: Callable
+  taken: Callable
+  channels: int
+
+
+def look(*, size: int, view: float, working_size: int, greyscale: bool, geometry: dict, colour: dict,
+         normalise: str = "none") -> Look:
+  """What arguments of the same name of `make` say.
 
   Raises:
     ValueError: an unknown normalisation, or ways to turn images that make no sense.
@@ -52,27 +59,44 @@ def make(network, *, size: int, view: float, working_size: int, greyscale: bool,
     raise ValueError(f"config.augment.normalise is {normalise!r}; expected "
                      f"{', '.join(augmentation.NORMALISATIONS)}.")
   crop = view * working_size
-  jax.eval_shape(lambda: augmentation.affine_matrices(jax.random.split(jax.random.key(0), 1), crop=crop, size=size,
-                                                      **geometry))
+  matrices = partial(augmentation.affine_matrices, crop=crop, size=size, **geometry)
+  jax.eval_shape(lambda: matrices(jax.random.split(jax.random.key(0), 1)))
   upright, = augmentation.view_matrices(crop=crop, size=size)
+  grey = augmentation.greyscale if greyscale else lambda images: images
+  return Look(crop, upright, matrices, partial(augmentation.colour, **colour),
+              lambda images: augmentation.NORMALISATIONS[normalise](grey(images)), 1 if greyscale else 3)
+
+
+def make(network, *, size: int, rotations: int, flips: bool, zooms: Sequence[float], **seen) -> Vision:
+  """Puts a network behind its views.
+
+  Args:
+    network: a model of galaxy_jax.models.
+    size: pixels the network sees.
+    rotations: test-time rotations, by equal parts of a turn, 1 for none.
+    flips: whether each is mirrored too.
+    zooms: and seen at each of these zooms.
+    **seen: view: share of the working image's width that it sees; working_size: pixels of the working images;
+      greyscale: one channel instead of three; geometry: how images are turned in training, see
+      augment.affine_matrices; colour: how their colours change, see augment.colour; normalise: what becomes of the
+      pixels last, a name in augment.NORMALISATIONS.
+
+  Raises:
+    ValueError: as `look`.
+  """
+  crop, upright, draw, coloured, taken, channels = look(size=size, **seen)
   views = augmentation.view_matrices(crop=crop, size=size, rotations=[360 * i / rotations for i in range(rotations)],
                                      flips=(False, True) if flips else (False,), zooms=zooms)
-
-  def taken(images):
-    """Images as the network takes them, from colour ones in [0, 1]."""
-    return augmentation.NORMALISATIONS[normalise](augmentation.greyscale(images) if greyscale else images)
 
   def apply(variables, images):
     return network.apply(variables, images, train=False)
 
   def init(key):
-    images = jnp.zeros((1, size, size, 1 if greyscale else 3))
+    images = jnp.zeros((1, size, size, channels))
     return jax.jit(partial(network.init, train=False))(key, images)
 
   def augment(keys, batch):
-    matrices = augmentation.affine_matrices(keys, crop=crop, size=size, **geometry)
-    images = augmentation.colour(keys, augmentation.warp(batch["image"], matrices, size), **colour)
-    return batch | {"image": taken(images)}
+    return batch | {"image": taken(coloured(keys, augmentation.warp(batch["image"], draw(keys), size)))}
 
   def train(variables, batch, keys):
     (logits, _), collections = network.apply(variables, batch["image"], train=True, mask=batch["mask"], keys=keys,

@@ -72,7 +72,7 @@ def test_own_figures_are_those_of_pycocotools(judged):
     assert 0.1 < result[f"{kind}_ap50"] < 0.9
     of_classes = [result[f"{kind}_ap50_{name}"] for name in NAMES]
     assert result[f"{kind}_ap50"] == pytest.approx(np.mean(of_classes), abs=1e-12)
-    agnostic = matching.Pool(judged._matches(kind, "any")).average_precision()
+    agnostic = matching.Pool(judged.matches(kind, "any")).average_precision()
     assert result[f"{kind}_ap50_agnostic"] == pytest.approx(agnostic, abs=1e-12)
     assert result[f"{kind}_ap"] < result[f"{kind}_ap50"]
 
@@ -145,7 +145,7 @@ def test_intervals_hold_the_figures_and_are_quick(judged):
   rng = np.random.default_rng(0)
   images = [random_image(rng) for _ in range(60)]
   once.update(*images[7])
-  pools = [matching.Pool(collected._matches("mask", "any")) for collected in (judged, once)]
+  pools = [matching.Pool(collected.matches("mask", "any")) for collected in (judged, once)]
   assert pools[0].average_precision(times) == pytest.approx(pools[1].average_precision(), nan_ok=True)
 
 
