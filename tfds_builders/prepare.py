@@ -32,6 +32,9 @@ SOURCE_FILE = "source.json"
 LEFT_OUT_FILE = "left_out.csv"
 FILE_FORMATS = ("array_record", "tfrecord")
 
+#: Files that people name in place of the folder they are in.
+_ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".h5", ".hdf5")
+
 _log = logging.getLogger("tfds_builders")
 
 
@@ -78,7 +81,7 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   builder = _found(make, root)
   if manual_dir is not None:  # as a worker in another folder must find it
     manual_dir = Path(manual_dir).expanduser().absolute()
-    if manual_dir.is_file():
+    if manual_dir.is_file() and manual_dir.suffix.lower() in _ARCHIVES:
       raise DataError(f"{manual_dir} is a file. Name the folder it is in: archives are read as they are.")
 
   if manual_dir is None:

@@ -148,7 +148,7 @@ def test_bfloat16_computes_and_keeps_float32_parameters():
 
 
 @pytest.mark.parametrize(("name", "options", "message"), [
-    ("resnet19", {}, "model.name is 'resnet19'; the models are alexnet, convnext_base, "),
+    ("resnet19", {}, "model.name is 'resnet19'; the models are alexnet, c1_convnext_pico, "),
     ("resnet18", {"depth": 3}, "unexpected keyword argument 'depth'"),
 ])
 def test_unknown_models_and_options_are_named(name, options, message):
