@@ -8,8 +8,8 @@ where it was, in either part. Other real data on the same simulated ones: --conf
 --config.init_from=runs/pretrained/pretraining.
 
 Expected: `cpu`, on 635 galaxies of a sample in the challenge's format, 159 others to test on: RMSE 0.082 in about 32
-minutes on two cores, 24 of them for pre-training, where configs/gz2.py reaches 0.089 (0.0822 and 0.0822 with seeds 0 and
-1; benchmarks/simulator_use.py). `gpu` was not measured.
+minutes on two cores, 24 of them for pre-training, where configs/gz2.py reaches 0.089 (0.0822 and 0.0822 with seeds 0
+and 1; benchmarks/simulator_use.py). `gpu` was not measured.
 """
 import ml_collections
 
