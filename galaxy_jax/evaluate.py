@@ -232,22 +232,19 @@ def _together(config, folders, members, split):
       if not np.array_equal(result.data.labels["galaxy_id"], first[name].data.labels["galaxy_id"]):
         raise ValueError(f"The galaxies of {name} are others for {folder} than for {folders[0]}. Name the same data "
                          "for all: --builder, --manual_dir, --data_dir.")
+  score, measure = evaluation.scorer(config, folders[0])
   weights = ensembles.uniform(len(members))
   if FLAGS.weights == "greedy":
     chosen_on = first[FLAGS.weigh_on].data
     if np.isin(chosen_on.labels["galaxy_id"], first[split].data.labels["galaxy_id"]).any():
       raise ValueError(f"The splits {FLAGS.weigh_on} (--weigh_on) and {split} (--split) share galaxies: weights are "
                        "not judged on those that they were chosen on.")
-    score = experiment.make_task(config, axis_name=None, all_views=False,
-                                 classes=workdirs.read_classes(folders[0])).score
     weights = ensembles.greedy(np.stack([member[FLAGS.weigh_on].predicted for member in members]),
-                               lambda predicted: evaluation.score(config, folders[0], predicted, chosen_on).get(
-                                   score, float("nan")))
+                               lambda predicted: measure(predicted, chosen_on).get(score, float("nan")))
   for folder, weight in zip(folders, weights, strict=True):
     logger.info("Weight %.3f: %s.", weight, folder)
   predicted = ensembles.combine(np.stack([member[split].predicted for member in members]), weights)
-  return first[split]._replace(predicted=predicted,
-                               metrics=evaluation.score(config, folders[0], predicted, first[split].data))
+  return first[split]._replace(predicted=predicted, metrics=measure(predicted, first[split].data))
 
 
 def _define_flags():

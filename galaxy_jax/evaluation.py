@@ -3,6 +3,7 @@
 Every galaxy counts once and padding never, so no figure depends on the batch size or on the number of devices.
 """
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,19 +153,24 @@ def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, s
   return trained, results
 
 
-def score(config: ml_collections.ConfigDict, workdir: Path, predicted: np.ndarray, data: Decoded) -> dict[str, float]:
-  """The metrics of predictions (N, ...), wherever they come from, for a split; those without labels are left out.
+def scorer(config: ml_collections.ConfigDict, workdir: Path) -> tuple[str, Callable]:
+  """What measures predictions, wherever they come from, as a run's own are measured.
 
   Args:
     config: that of a run whose task it is.
     workdir: the run's.
-    predicted: as the task's outputs.
-    data: the split's, decoded.
+
+  Returns:
+    The name of the metric that decides, and a function from predictions (N, ...) and the decoded split to its metrics;
+    those that no label allows are left out.
   """
   task = experiment.make_task(config, axis_name=None, all_views=False, classes=workdirs.read_classes(workdir))
-  batch = device_labels(data.labels, task.labels) | {"mask": np.ones(len(predicted), np.float32)}
-  finished = task.finish(metrics.merge(task.metrics(predicted, batch)))
-  return {name: value for name, value in finished.items() if not np.isnan(value)}
+
+  def measure(predicted: np.ndarray, data: Decoded) -> dict[str, float]:
+    batch = device_labels(data.labels, task.labels) | {"mask": np.ones(len(predicted), np.float32)}
+    finished = task.finish(metrics.merge(task.metrics(predicted, batch)))
+    return {name: value for name, value in finished.items() if not np.isnan(value)}
+  return task.score, measure
 
 
 def _with_labels(data: Decoded, absent: dict[str, np.ndarray]) -> Decoded:
