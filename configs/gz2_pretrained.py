@@ -32,7 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   pretrain.optimizer = ml_collections.ConfigDict()
   if c.variant == "cpu":
     pretrain.data.crop, pretrain.data.size = 256, 96
-    pretrain.train.steps = 6000
+    pretrain.train.steps = 8000
     pretrain.optimizer.learning_rate = 2e-3
     c.simulated.pretrain = {"train": {"steps": 400}}
     # Small steps near where pre-training ended; their average over 25 epochs is better than any of them.
