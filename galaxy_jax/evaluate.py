@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from galaxy_jax import datasets, ensembles, evaluation, experiment, outputs, saliency, workdirs
+from galaxy_jax import calibrate, datasets, ensembles, evaluation, experiment, outputs, predictor, saliency, workdirs
 from galaxy_jax.command import run_command
 from galaxy_jax.data import sources, vote_labels
 from galaxy_jax.evaluation import Trained, evaluate_splits
@@ -38,8 +38,11 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
   of_test = results[test].metrics if test else {}
   finished = evaluated.metrics | {f"test/{name}": value for name, value in of_test.items() if "/" not in name}
   if jax.process_index() == 0:
+    if not experiment.finds_instances(config):
+      calibrate.calibrate(config, workdir, _predictor(config, workdir, trained), evaluated,
+                          _described(builder, config.data.eval, evaluated))
     explain = _explainer(config, workdir, trained, evaluated.data)
-    source, count, origins = source_record(builder), experiment.views(config), galaxy_origins(config)
+    source, count, origins = source_record(builder), experiment.views(config), experiment.galaxy_origins(config)
     notes = list(_NOTES[origins["trained_on"], origins["evaluated_on"]])
     if count > 1:
       notes.append(f"Final figures are means over {count} views of each galaxy; the learning curves see one.")
@@ -56,15 +59,10 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
   return finished
 
 
-def galaxy_origins(config: ml_collections.ConfigDict) -> dict[str, str]:
-  """Whether a run's galaxies are real or simulated, those it was `trained_on` and those it is `evaluated_on`."""
-  simulated = {"trained_on": experiment.trains_on_simulated(config),
-               "evaluated_on": experiment.is_simulated(config.data.builder)}
-  origins = {use: "simulated" if is_so else "real" for use, is_so in simulated.items()}
-  if config.pretrain.train.steps and origins["trained_on"] == "real" and experiment.trains_on_simulated(
-      experiment.pretraining(config)):
-    origins["trained_on"] = "simulated, then real"
-  return origins
+def _predictor(config, workdir, trained):
+  """The run's model on this host alone."""
+  variables = Parallel(config.parallel).fetch(trained.variables)
+  return predictor.of_run(config, workdir, trained._replace(variables=variables))
 
 
 #: What the report says before all else, by what the run is trained and what it is evaluated on.
@@ -74,6 +72,11 @@ _NOTES = {
     ("simulated", "real"): ["Trained on simulated galaxies, evaluated on real ones."],
     ("simulated", "simulated"): ["Trained and evaluated on simulated galaxies: the figures say nothing of real ones."],
 }
+
+
+def _described(builder, split, result):
+  """The galaxies of a split, in words."""
+  return f"{len(result.data.images):,} galaxies of {builder.info.full_name}, {split}"
 
 
 def _of_what(config):
@@ -166,19 +169,26 @@ def main(_) -> int:
   if bool(FLAGS.workdir) == bool(FLAGS.workdirs):
     raise ValueError("Give --workdir=RUN, or --workdirs=RUN,RUN,… for an ensemble.")
   folders = [Path(FLAGS.workdir)] if FLAGS.workdir else list(map(Path, FLAGS.workdirs))
+  if FLAGS.calibrate_on and (FLAGS.workdirs or FLAGS.split):
+    raise ValueError("--calibrate_on=SPLIT calibrates one run, --workdir, and evaluates no other split meanwhile.")
   if (FLAGS.weights == "greedy") != bool(FLAGS.weigh_on):
     raise ValueError("Greedy weights are chosen on a split, and only they are: --weights=greedy --weigh_on=SPLIT.")
   configs = {folder: _config(folder) for folder in folders}
   _check_together(configs)
   write = outputs.table_writer(FLAGS.output, "--output") if FLAGS.output else None
-  split = FLAGS.split or configs[folders[0]].data.eval
+  split = FLAGS.calibrate_on or FLAGS.split or configs[folders[0]].data.eval
   splits = list(dict.fromkeys((split, FLAGS.weigh_on or split)))
   members = []
   for folder, config in configs.items():
     builder = datasets.open_dataset(config)
     if FLAGS.label:
       datasets.class_names(config, builder)
-    members.append(evaluate_splits(config, folder, builder, splits, FLAGS.checkpoint)[1])
+    trained, results = evaluate_splits(config, folder, builder, splits, FLAGS.checkpoint)
+    members.append(results)
+    if FLAGS.calibrate_on:
+      calibrate.check_held_out(workdirs.read_config(folder), builder, split, results[split].data.labels["galaxy_id"])
+      calibrate.calibrate(workdirs.read_config(folder), folder, _predictor(config, folder, trained), results[split],
+                          _described(builder, split, results[split]))
   config, folder = configs[folders[0]], folders[0]
   result = members[0][split] if len(members) == 1 else _together(config, folders, members, split)
   for name, value in result.metrics.items():
@@ -254,6 +264,8 @@ def _define_flags():
                     "as scores best on the split --weigh_on.")
   flags.DEFINE_string("weigh_on", None, "The split that greedy weights are chosen on, with no galaxy of --split.")
   flags.DEFINE_string("split", None, "The split: validation, train[:100], test, …; without one, the run's own.")
+  flags.DEFINE_string("calibrate_on", None, "A split of galaxies that the run was not trained on: how far from its "
+                      "answers theirs lie is kept in the run's folder, for the intervals that it predicts.")
   flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.")
   flags.DEFINE_integer("rotations", None, "Test-time rotations instead of the run's.")
   flags.DEFINE_bool("flips", None, "Test-time flips, or not, instead of the run's.")

@@ -2,6 +2,7 @@
 
 Every galaxy counts once and padding never, so no figure depends on the batch size or on the number of devices.
 """
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 import numpy as np
+from flax import traverse_util
 
 from galaxy_jax import datasets, experiment, metrics, workdirs
-from galaxy_jax.checkpoint import Checkpoints
+from galaxy_jax.checkpoint import Checkpoints, check_shapes
 from galaxy_jax.data import order
 from galaxy_jax.data.decode import Decoded, device_labels
 from galaxy_jax.parallel import Parallel
@@ -20,6 +22,9 @@ from galaxy_jax.tasks import Task
 from galaxy_jax.train_step import evaluated_variables, init_state
 
 logger = logging.getLogger(__name__)
+
+#: The file that holds the parameters of a run that was packed, in the place of its checkpoints.
+PACKED = "parameters.npz"
 
 
 class Evaluator:
@@ -95,7 +100,7 @@ def restore(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel
     config: the run's, as evaluated.
     workdir: the run's folder.
     parallel: where to place the variables.
-    checkpoint: 'latest', 'best' or a step.
+    checkpoint: 'latest', 'best' or a step; of a run that was packed there is but the one.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
@@ -105,6 +110,8 @@ def restore(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel
   optimizer, _ = experiment.make_optimizer(config, steps=1)
   like = jax.eval_shape(lambda: init_state(task, optimizer, seed=0, ema=config.train.ema))
   folder = workdir / "checkpoints"
+  if (workdir / PACKED).exists():
+    return _packed(workdir, like, parallel)
   if not folder.exists():
     raise FileNotFoundError(f"{workdir} has no checkpoint yet: train it first.")
   with Checkpoints(folder, best=task.score, read_only=True) as checkpoints:
@@ -119,6 +126,21 @@ def restore(config: ml_collections.ConfigDict, workdir: Path, parallel: Parallel
     state, meta = checkpoints.restore(parallel.abstract(like), step)
   return Trained(parallel.replicate(evaluated_variables(state)), step, experiment.count_parameters(state.params),
                  meta["seconds"])
+
+
+def _packed(workdir, like, parallel):
+  """The model of a run that was packed; there is but the one."""
+  variables = read_packed(workdir / PACKED)
+  check_shapes(variables, {"params": like.params, **like.collections}, f"The model in {workdir}")
+  meta = json.loads((workdir / "packed.json").read_text())
+  return Trained(parallel.replicate(variables), meta["step"], experiment.count_parameters(variables["params"]),
+                 meta["seconds"])
+
+
+def read_packed(path: Path) -> dict:
+  """The variables of a packed run, float32 on the host."""
+  with np.load(path, allow_pickle=False) as arrays:
+    return traverse_util.unflatten_dict({name: arrays[name].astype(np.float32) for name in arrays.files}, sep="/")
 
 
 def evaluate_splits(config: ml_collections.ConfigDict, workdir: Path, builder, splits: list[str],

@@ -247,6 +247,17 @@ def trains_on_simulated(config: ml_collections.ConfigDict) -> bool:
   return config.data.source == "simulated" or is_simulated(config.data.builder)
 
 
+def galaxy_origins(config: ml_collections.ConfigDict) -> dict[str, str]:
+  """Whether a run's galaxies are real or simulated, those it was `trained_on` and those it is `evaluated_on`."""
+  simulated = {"trained_on": trains_on_simulated(config),
+               "evaluated_on": is_simulated(config.data.builder)}
+  origins = {use: "simulated" if is_so else "real" for use, is_so in simulated.items()}
+  if config.pretrain.train.steps and origins["trained_on"] == "real" and trains_on_simulated(
+      pretraining(config)):
+    origins["trained_on"] = "simulated, then real"
+  return origins
+
+
 def pretraining(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """The config of the run that comes before a run, as its section `pretrain` describes.
 

@@ -8,12 +8,12 @@ import numpy as np
 #: Beyond these no network can be told from one that is certain, or that knows nothing.
 COLDEST, HOTTEST = 0.02, 50.0
 #: The least a probability counts as, so that one wrong certainty does not decide alone.
-_LEAST = 1e-7
+LEAST = 1e-7
 
 
 def apply(probabilities: np.ndarray, temperature: float) -> np.ndarray:
   """softmax(log p / T) of (N, C) probabilities: above 1 less sure, below 1 surer. The order of classes stays."""
-  logits = np.log(np.maximum(np.asarray(probabilities, np.float64), _LEAST)) / temperature
+  logits = np.log(np.maximum(np.asarray(probabilities, np.float64), LEAST)) / temperature
   scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
   return (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -36,7 +36,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> float:
   if not known.any():
     raise ValueError("A temperature is fitted on galaxies with labels; none of these has one.")
   probabilities, labels = np.asarray(probabilities, np.float64)[known], labels[known]
-  logits = np.log(np.maximum(probabilities, _LEAST))
+  logits = np.log(np.maximum(probabilities, LEAST))
   of_label = logits[np.arange(len(labels)), labels]
 
   def slope(inverse):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import stand_in
 
-from galaxy_jax import evaluate, evaluation, experiment, feeds, simulate, workdirs
+from galaxy_jax import evaluation, experiment, feeds, simulate, workdirs
 from galaxy_jax.configs.gz2_pretrained import get_config
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.train import train
@@ -160,10 +160,10 @@ def test_what_says_where_and_how_often_may_change_of_pretraining_too(finished, m
 
 
 def test_a_report_says_that_both_kinds_of_galaxies_were_trained_on(make_config):
-  assert evaluate.galaxy_origins(make_config()) == {"trained_on": "simulated, then real", "evaluated_on": "real"}
+  assert experiment.galaxy_origins(make_config()) == {"trained_on": "simulated, then real", "evaluated_on": "real"}
   alone = make_config(**{"pretrain.train.steps": 0})
-  assert evaluate.galaxy_origins(alone) == {"trained_on": "real", "evaluated_on": "real"}
-  assert evaluate.galaxy_origins(experiment.pretraining(make_config()))["trained_on"] == "simulated"
+  assert experiment.galaxy_origins(alone) == {"trained_on": "real", "evaluated_on": "real"}
+  assert experiment.galaxy_origins(experiment.pretraining(make_config()))["trained_on"] == "simulated"
 
 
 def test_pretraining_says_in_its_name_what_it_trains_on(make_config):

@@ -75,8 +75,8 @@ def make(*, model: Callable, names: Sequence[str], label: str, counts: Sequence[
     return {"loss": losses.masked_sum(values, batch["mask"], there),
             "accuracy": losses.masked_sum(correct, batch["mask"], there)}, collections
 
-  def predict(variables, batch):
-    return sight.average(variables, batch["image"], jax.nn.softmax)
+  def describe(variables, images):
+    return sight.average(variables, images, jax.nn.softmax)
 
   def class_metrics(probabilities, batch):
     labels = batch[label]
@@ -95,8 +95,9 @@ def make(*, model: Callable, names: Sequence[str], label: str, counts: Sequence[
                  for number, name in enumerate(names) if of_class[number, 0] > 0}
     return result
 
-  return Task(init=init, augment=sight.augment, loss=loss_sums, predict=predict, metrics=class_metrics, finish=finish,
-              absent={label: np.int32(-1)}, score="error", explain=sight.explain)
+  return Task(init=init, augment=sight.augment, loss=loss_sums,
+              predict=lambda variables, batch: describe(variables, batch["image"])[0], metrics=class_metrics,
+              finish=finish, absent={label: np.int32(-1)}, score="error", explain=sight.explain, describe=describe)
 
 
 def balanced_weights(counts: Sequence[int]) -> np.ndarray:

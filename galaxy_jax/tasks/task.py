@@ -24,6 +24,8 @@ class Task(NamedTuple):
     score: the name among the finished metrics that decides which checkpoint is best; lower is better.
     explain: (variables, images, classes) → what the network sees of the images, maps of where it sees the classes, and
       the stage they were taken from; raises saliency.NoMapError. None where the outputs are no classes.
+    describe: (variables, images) → the outputs and the features (B, D) that they are made from, both with all test-time
+      views. None where an image has no outputs as a whole.
     accumulator: () → an object with `update(outputs, batch)`, which is given every batch of a split as numpy arrays,
       and `result()` → {name: float}, which joins the finished metrics; for scores that are no means, as average
       precision. None where there are none. Raises DataError where what it needs is not installed.
@@ -37,6 +39,7 @@ class Task(NamedTuple):
   absent: dict[str, np.ndarray]
   score: str
   explain: Callable | None = None
+  describe: Callable | None = None
   accumulator: Callable | None = None
 
   @property

@@ -18,7 +18,8 @@ class Vision(NamedTuple):
     init: key → variables.
     augment: (keys, batch) → batch, with the images as the network takes them.
     train: (variables, batch, keys) → (logits, the new collections other than `params`), of an augmented batch.
-    average: (variables, images, layer) → the mean of `layer(logits)` over the test-time views, (B, ...).
+    average: (variables, images, layer) → the means over the test-time views of `layer(logits)`, (B, ...), and of the
+      features that the head is put on, (B, D).
     explain: (variables, images, classes) → (what the network sees of each working image, upright and in colour,
       (B, size, size, 3) in [0, 1]; maps of where each class is seen in it, and their stage, see saliency.grad_cam).
   """
@@ -106,8 +107,9 @@ def make(network, *, size: int, rotations: int, flips: bool, zooms: Sequence[flo
   def average(variables, images, layer):
     # Views are folded into the batch: a loop around convolutions is slow on CPU.
     turned = jnp.stack([augmentation.warp(images, matrix, size) for matrix in views], axis=1)
-    logits, _ = apply(variables, taken(turned.reshape(-1, *turned.shape[2:])))
-    return jnp.mean(layer(logits).reshape(len(images), len(views), -1), axis=1)
+    logits, features = apply(variables, taken(turned.reshape(-1, *turned.shape[2:])))
+    return tuple(jnp.mean(values.reshape(len(images), len(views), *values.shape[1:]), axis=1)
+                 for values in (layer(logits), features["pooled"]))
 
   def explain(variables, images, classes):
     seen = augmentation.warp(images, upright, size)

@@ -70,13 +70,14 @@ def make(*, model: Callable, output: str, loss: str, conditional: bool = False, 
       values = logit_loss(logits, targets) if logit_loss else fraction_loss(fractions, targets)
     return {"loss": sums(values, batch), "squared_error": errors}, collections
 
-  def predict(variables, batch):
-    return sight.average(variables, batch["image"], layer)
+  def describe(variables, images):
+    return sight.average(variables, images, layer)
 
   def vote_metrics(outputs, batch):
     targets = batch["vote_fractions"]
     loss_of_fractions = {"loss": sums(fraction_loss(outputs, targets), batch)} if fraction_loss else {}
     return loss_of_fractions | metrics.vote_metrics(outputs, targets, batch["mask"], conditional=conditional)
 
-  return Task(init=sight.init, augment=sight.augment, loss=loss_sums, predict=predict, metrics=vote_metrics,
-              finish=metrics.finish, score="rmse", absent=dict.fromkeys(labels, unknown))
+  return Task(init=sight.init, augment=sight.augment, loss=loss_sums,
+              predict=lambda variables, batch: describe(variables, batch["image"])[0], metrics=vote_metrics,
+              finish=metrics.finish, score="rmse", absent=dict.fromkeys(labels, unknown), describe=describe)

@@ -1,0 +1,82 @@
+"""A trained run as one small folder, to be shipped or given away: what is needed to predict, and nothing else.
+
+  python -m galaxy_jax.packed --workdir=runs/gz2 --output=my_model
+
+The folder can be used wherever a run's workdir can: to predict, to evaluate, and to start another run from
+(`--config.init_from=my_model`). Weights are rounded to 16 bits.
+"""
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from flax import traverse_util
+
+from galaxy_jax import evaluation, workdirs
+from galaxy_jax.command import run_command
+from galaxy_jax.files import write_json, write_whole
+from galaxy_jax.parallel import Parallel
+
+#: What else of a run goes along, where it is there.
+_ALONG = ("config.json", "data.json", "calibration.json", "familiar.npz", "metrics.json", "facts.json")
+
+
+def pack(workdir: Path, folder: Path, checkpoint: str | int = "latest") -> None:
+  """Writes a run's model into a new folder.
+
+  Args:
+    workdir: the run's.
+    folder: must not be there yet; the one that it is in must.
+    checkpoint: 'latest', 'best' or a step.
+
+  Raises:
+    ValueError: the folder is there.
+    FileNotFoundError: the run has no such checkpoint, or the folder would be in one that is not there.
+  """
+  workdir, folder = Path(workdir), Path(folder)
+  if folder.exists():
+    raise ValueError(f"--output is {folder}, which is there already. Choose another name.")
+  config = workdirs.read_config(workdir)
+  parallel = Parallel("jit")
+  trained = evaluation.restore(config, workdir, parallel, checkpoint)
+  fresh = folder.with_name(f".{folder.name}.tmp")
+  shutil.rmtree(fresh, ignore_errors=True)
+  fresh.mkdir()
+  for name in _ALONG:
+    if (workdir / name).exists():
+      shutil.copyfile(workdir / name, fresh / name)
+  write_parameters(fresh / evaluation.PACKED, parallel.fetch(trained.variables))
+  write_json(fresh / "packed.json", {"step": trained.step, "seconds": trained.seconds})
+  fresh.rename(folder)
+
+
+def write_parameters(path: Path, variables: Any) -> None:
+  """Writes variables as evaluation.read_packed reads them: parameters in 16 bits, running moments in 32."""
+  flat = traverse_util.flatten_dict(variables, sep="/")
+  arrays = {name: np.asarray(value, np.float16 if name.startswith("params/") else np.float32)
+            for name, value in flat.items()}
+
+  def save(fresh):
+    with open(fresh, "wb") as file:
+      np.savez_compressed(file, **arrays)
+  write_whole(path, save)
+
+
+FLAGS = flags.FLAGS
+
+
+def main(_) -> int:
+  """Packs a run."""
+  pack(Path(FLAGS.workdir), Path(FLAGS.output), FLAGS.checkpoint)
+  size = sum(file.stat().st_size for file in Path(FLAGS.output).iterdir())
+  print(f"{FLAGS.output}: {size / 1e6:.1f} MB")
+  return 0
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main.", required=True)
+  flags.DEFINE_string("output", None, "The new folder.", required=True)
+  flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.")
+  sys.exit(run_command(main))

@@ -1,0 +1,228 @@
+"""A trained model ready to answer: what predicting, serving, exporting and notebooks share.
+
+  from galaxy_jax import predictor
+  model = predictor.load("runs/gz2")
+  answers = model.answers(np.stack([model.decode(data) for data in files]))
+"""
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pyarrow as pa
+
+from galaxy_jax import calibration, decision_tree, evaluation, experiment, temperature, workdirs
+from galaxy_jax.data import decode
+from galaxy_jax.parallel import Parallel
+from tfds_builders.gz2_tree import COLUMNS
+
+#: The model that the package brings along, and where all such lie.
+SHIPPED = "simulated-gz2"
+_FOLDER = Path(__file__).parent / "shipped"
+#: The share of voted fractions that the intervals of an answer are to hold.
+LEVEL = 0.9
+
+
+class Answers(NamedTuple):
+  """What a model says of N galaxies.
+
+  Attributes:
+    fractions: (N, K) float32, of the answers of the decision tree or of the classes.
+    lower, upper: (N, 37), between which LEVEL of the volunteers' own fractions lie; None where that was not measured.
+    novelty: (N,): how unlike the galaxies that the model knows an image is; 1 is reached by one in a hundred galaxies.
+      None where that was not measured.
+    features: (N, D) float32, what the answers are made from.
+  """
+  fractions: np.ndarray
+  lower: np.ndarray | None
+  upper: np.ndarray | None
+  novelty: np.ndarray | None
+  features: np.ndarray
+
+
+class Predictor:
+  """A trained model on this host's devices; from `load`.
+
+  Attributes:
+    name: of the model, for what it makes.
+    task: 'votes' or 'classes'.
+    columns: the names of its outputs: the 37 answers of the decision tree, or the classes.
+    crop: side of the central square of a file's image that it sees, in pixels; None: the largest there is.
+    size: pixels that this becomes.
+    batch_size: images a device call takes.
+    views: test-time views that an answer is the mean of.
+    variables: first argument of `compiled`, on the devices.
+    compiled: (variables, images (B, size, size, 3) uint8) → (B, K) float32, a pure function for any B.
+    facts: how the model came to be, as short texts and numbers.
+    calibration: what galaxies held out said of its answers.
+  """
+
+  def __init__(self, name: str, config: ml_collections.ConfigDict, classes: tuple[str, ...] | None, variables: Any,
+               measured: calibration.Calibration, facts: dict[str, Any]):
+    """As `of_run` puts it together; `config` and `classes` are the run's, `variables` on the host."""
+    self.name, self.task, self.facts, self.calibration = name, config.task, facts, measured
+    self._config, self._classes = config, classes
+    self.columns = COLUMNS if classes is None else classes
+    self.crop, self.size = config.data.crop or None, config.data.size
+    self.views = experiment.views(config)
+    self._parallel = _here()
+    self.batch_size = -(-config.eval.batch_size // self._parallel.device_count) * self._parallel.device_count
+    self.variables = self._parallel.replicate(variables)
+    task = experiment.make_task(config, axis_name=None, all_views=True, classes=classes)
+    self._describe, self.explain = task.describe, task.explain
+    self._step = self._parallel.compile(lambda variables, images, *, axis_name: task.describe(variables, images))
+
+  @property
+  def compiled(self) -> Callable:
+    """The fractions or probabilities as a pure function of the variables and of decoded images."""
+    return partial(_outputs, self._describe, self.calibration.temperature)
+
+  def with_views(self, rotations: int, flips: bool, zooms: tuple[float, ...] = (1.0,)) -> "Predictor":
+    """The same model whose answers are means over other test-time views."""
+    return self._with(rotations=rotations, flips=flips, zooms=zooms)
+
+  def with_batch_size(self, batch_size: int) -> "Predictor":
+    """The same model with another number of images a device call."""
+    return self._with(batch_size=batch_size)
+
+  def _with(self, **changes):
+    config = self._config.copy_and_resolve_references()
+    config.eval.update(changes)
+    return Predictor(self.name, config, self._classes, self.variables, self.calibration, self.facts)
+
+  def decode(self, data: bytes) -> np.ndarray:
+    """The bytes of a JPEG or PNG file as the model takes them, (size, size, 3) uint8.
+
+    Raises:
+      tfds_builders.images.ImageError: they are no usable image.
+    """
+    return decode.decode_image(data, crop=self.crop, size=self.size)
+
+  def answers(self, pixels: np.ndarray) -> Answers:
+    """What the model says of decoded images (N, size, size, 3) uint8; N may be any number.
+
+    Raises:
+      ValueError: another shape or type.
+    """
+    fractions, features = self._run(pixels)
+    bounds = self.calibration.intervals.bounds(fractions, LEVEL) if self.calibration.intervals else (None, None)
+    familiar = self.calibration.familiar
+    return Answers(fractions, *bounds, familiar.novelty(features) if familiar else None, features)
+
+  def predict(self, pixels: np.ndarray) -> np.ndarray:
+    """(N, K) float32: the vote fractions, or the classes' probabilities, of decoded images (N, size, size, 3) uint8."""
+    return self._run(pixels)[0]
+
+  def features(self, pixels: np.ndarray) -> np.ndarray:
+    """(N, D) float32: what the answers are made from, the mean over the test-time views."""
+    return self._run(pixels)[1]
+
+  def table(self, answers: Answers) -> dict[str, pa.Array]:
+    """The columns of a table of answers, a row a galaxy.
+
+    Of votes the 37 fractions, the ends of their intervals (NAME_low, NAME_high) where there are any, a description in
+    words and a GZ2-like class; of classes each one's probability and the most probable one; of both the novelty where
+    that was measured.
+    """
+    if self.task == "votes":
+      columns = {name: pa.array(answers.fractions[:, i]) for i, name in enumerate(self.columns)}
+      if answers.lower is not None:
+        for i, name in enumerate(self.columns):
+          columns[f"{name}_low"] = pa.array(answers.lower[:, i].astype(np.float32))
+          columns[f"{name}_high"] = pa.array(answers.upper[:, i].astype(np.float32))
+      columns["description"] = pa.array([decision_tree.sentence(row) for row in answers.fractions], pa.string())
+      columns["gz2_class"] = pa.array([decision_tree.gz2_class(row) for row in answers.fractions], pa.string())
+    else:
+      columns = {f"probability_{name}": pa.array(answers.fractions[:, i]) for i, name in enumerate(self.columns)}
+      best = np.argmax(answers.fractions, axis=1) if len(answers.fractions) else np.zeros(0, int)
+      columns["predicted"] = pa.array([self.columns[number] for number in best], pa.string())
+    if answers.novelty is not None:
+      columns["novelty"] = pa.array(answers.novelty)
+    return columns
+
+  def _run(self, pixels):
+    """(outputs (N, K), features (N, D)) of decoded images, by batches that the last of is filled up."""
+    pixels = np.asarray(pixels)
+    wanted = (self.size, self.size, 3)
+    if pixels.shape[1:] != wanted or pixels.dtype != np.uint8:
+      raise ValueError(f"Decoded images of the model {self.name} are (N, {', '.join(map(str, wanted))}) uint8; got "
+                       f"{pixels.shape} {pixels.dtype}. Its `decode` makes them from files.")
+    parts = []
+    for start in range(0, max(len(pixels), 1), self.batch_size):
+      part = pixels[start:start + self.batch_size]
+      missing = self.batch_size - len(part)
+      full = np.concatenate([part, np.zeros((missing, *wanted), np.uint8)]) if missing else part
+      result = self._parallel.fetch(self._step(self.variables, self._parallel.split_rows(full)))
+      parts.append([values[:len(part)] for values in result])
+    outputs, features = (np.concatenate(values) for values in zip(*parts, strict=True))
+    if self.calibration.temperature != 1.0:
+      outputs = temperature.apply(outputs, self.calibration.temperature)
+    return outputs.astype(np.float32), features.astype(np.float32)
+
+
+def _outputs(describe, degrees, variables, images):
+  """The outputs alone, at the temperature that galaxies held out asked for."""
+  outputs = describe(variables, images)[0].astype(jnp.float32)
+  if degrees == 1.0:
+    return outputs
+  return jax.nn.softmax(jnp.log(jnp.maximum(outputs, temperature.LEAST)) / degrees, axis=-1)
+
+
+def folder_of(source: str | Path | None) -> Path:
+  """The folder of a run, or of a model that the package brings along.
+
+  Args:
+    source: a workdir, the name of a shipped model, or None for SHIPPED.
+
+  Raises:
+    FileNotFoundError: it is neither.
+  """
+  source = SHIPPED if source is None else source
+  if (_FOLDER / str(source) / "config.json").exists() and not Path(source).exists():
+    return _FOLDER / str(source)
+  if not (Path(source) / "config.json").exists():
+    known = sorted(path.parent.name for path in _FOLDER.glob("*/config.json"))
+    raise FileNotFoundError(f"{source} is no run of galaxy_jax.main (it holds no config.json), and no model of that "
+                            f"name comes with the package; there is {', '.join(known) or 'none'}.")
+  return Path(source)
+
+
+def load(source: str | Path | None = None, checkpoint: str | int | None = None) -> Predictor:
+  """A trained model.
+
+  Args:
+    source: as `folder_of`.
+    checkpoint: 'latest', 'best' or a step; None: the one that the run itself was evaluated at.
+
+  Raises:
+    FileNotFoundError: there is no such run, or no such checkpoint.
+    ValueError: the run finds instances, for which there is galaxy_jax.evaluate.
+  """
+  folder = folder_of(source)
+  config = workdirs.read_config(folder)
+  if experiment.finds_instances(config):
+    raise ValueError(f"The run in {folder} finds outlines in images; it is evaluated by python -m galaxy_jax.evaluate "
+                     "--workdir, and answers nothing about an image as a whole.")
+  trained = evaluation.restore(config, folder, _here(),
+                               config.eval.checkpoint if checkpoint is None else checkpoint)
+  return of_run(config, folder, trained._replace(variables=_here().fetch(trained.variables)), calibration.read(folder))
+
+
+def of_run(config: ml_collections.ConfigDict, folder: Path, trained: evaluation.Trained,
+           measured: calibration.Calibration | None = None) -> Predictor:
+  """A run's model that is at hand already, on the host; without a calibration its answers are as they come."""
+  measured = measured or calibration.Calibration()
+  name = folder.name if folder.parent == _FOLDER else f"{config.name} ({Path(folder).name})"
+  facts = {"model": config.model.name, "parameters": trained.parameters, "step": trained.step,
+           **{key.replace("_", " "): value for key, value in experiment.galaxy_origins(config).items()},
+           "calibrated on": measured.origin.get("data", "nothing")}
+  return Predictor(name, config, workdirs.read_classes(folder), trained.variables, measured, facts)
+
+
+def _here():
+  """This host's devices: hosts do not answer together."""
+  return Parallel("jit", jax.local_devices())
