@@ -104,6 +104,33 @@ def coverage(bounds: tuple[np.ndarray, np.ndarray], voted: np.ndarray) -> tuple[
   return share(slice(None)), {question.name: share(question.columns) for question in QUESTIONS}
 
 
+def cross_coverage(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LEVELS, *, folds: int = 5,
+                   seed: int = 0) -> list[tuple[float, dict[str, float]]]:
+  """What intervals hold of galaxies that they were not calibrated on, each galaxy being left out once.
+
+  Args:
+    predicted: (N, 37) fractions of galaxies that the model was not trained on.
+    voted: (N, 37); NaN where there are none.
+    levels: shares of the voted fractions that intervals are to hold.
+    folds: parts of the galaxies, each judged by intervals calibrated on the others.
+    seed: decides the parts.
+
+  Returns:
+    `coverage` for each level.
+
+  Raises:
+    ValueError: as `fit`.
+  """
+  part = np.random.default_rng(seed).permutation(len(predicted)) % folds
+  low, high = (np.full((len(levels), *np.shape(predicted)), np.nan) for _ in range(2))
+  for fold in range(folds):
+    out = part == fold
+    intervals = fit(predicted[~out], voted[~out], levels)
+    for number, level in enumerate(levels):
+      low[number, out], high[number, out] = intervals.bounds(predicted[out], level)
+  return [coverage((low[number], high[number]), voted) for number in range(len(levels))]
+
+
 def _quantile(errors, level):
   """The smallest error that holds a share of those to come, not only of these; the largest where these are few."""
   return float(np.quantile(errors, min(1.0, np.ceil((len(errors) + 1) * level) / len(errors)), method="higher"))

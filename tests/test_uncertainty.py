@@ -75,3 +75,17 @@ def test_too_few_galaxies_and_unknown_levels_are_named(fitted):
     uncertainty.fit(predicted, voted)
   with pytest.raises(ValueError, match=r"of 0\.8 are not calibrated; there are those of 0\.5, 0\.68, 0\.9, 0\.95\."):
     fitted.bounds(predicted, 0.8)
+
+
+def test_each_galaxy_is_judged_by_intervals_of_the_others():
+  rng = np.random.default_rng(3)
+  predicted = rng.dirichlet(np.ones(37), 600)
+  voted = np.clip(predicted + rng.normal(0, 0.05, predicted.shape), 0, 1)
+  found = uncertainty.cross_coverage(predicted, voted, (0.5, 0.9))
+  for level, (whole, by_question) in zip((0.5, 0.9), found, strict=True):
+    assert whole == pytest.approx(level, abs=0.02)
+    assert len(by_question) == 11 and min(by_question.values()) > level - 0.06
+  # Were they judged by their own, so few galaxies would all be inside.
+  few = slice(0, 60)
+  (honest, _), = uncertainty.cross_coverage(predicted[few], rng.uniform(size=(60, 37)), (0.95,))
+  assert honest < 0.99

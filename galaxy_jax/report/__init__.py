@@ -61,7 +61,7 @@ def write(run: Run, workdir: str | Path) -> Path:
     ValueError: arrays that do not belong together, or a prediction that is not finite.
   """
   # matplotlib takes half a second: only who reports pays.
-  from galaxy_jax.report import booleans, figures, hexbins, page
+  from galaxy_jax.report import booleans, figures, hexbins, interval_figures, page
 
   ids, predicted, voted = (np.asarray(array) for array in (run.ids, run.predicted, run.voted))
   measures.check(ids, predicted, voted)
@@ -75,7 +75,8 @@ def write(run: Run, workdir: str | Path) -> Path:
   errors, calibrated, panels = [], [], []
   if labelled.any():
     errors = [figures.rmse_by_question(predicted, voted)]
-    calibrated = [figures.calibration(measures.calibration(predicted, voted))]
+    calibrated = [figures.calibration(measures.calibration(predicted, voted)),
+                  *filter(None, [interval_figures.coverage(predicted, voted)])]
     panels = hexbins.questions(predicted, voted)
     # Unlabelled galaxies have no voted class: the two counts are of the same galaxies.
     classes = [figures.class_occurrences(predicted_class[labelled], voted_class[labelled])]
