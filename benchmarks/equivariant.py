@@ -8,9 +8,9 @@ and the speed of the forward pass and of a training step with plain gradient des
 network's name is followed by its width: with the plain network's the arithmetic is the same, with about √|G| times that
 the parameters are.
 
---train runs configs/gz2.py:cpu on 635 galaxies of the real sample with each network and seed, and compares its errors
-on the 159 others with those of the first network, galaxy by galaxy, with a bootstrap interval over galaxies. Other
-settings of the runs follow after --: `-- --config.train.epochs=20`. A run that is finished is not run again.
+--train runs configs/gz2.py:scratch on 635 galaxies of the real sample with each network and seed, and compares its
+errors on the 159 others with those of the first network, galaxy by galaxy, with a bootstrap interval over galaxies.
+Other settings of the runs follow after --: `-- --config.train.epochs=20`. A run that is finished is not run again.
 """
 import json
 import statistics
@@ -109,7 +109,7 @@ def compare(networks, extra):
     for seed in FLAGS.seeds:
       workdir = folder / f"{name}_{width}_seed{seed}"
       start = time.monotonic()
-      sample_runs.train(workdir, "--config=configs/gz2.py:cpu", f"--config.model.name={name}",
+      sample_runs.train(workdir, "--config=configs/gz2.py:scratch", f"--config.model.name={name}",
                         f"--config.model.options.width={width}", f"--config.seed={seed}", *data, *extra)
       minutes[text].append((time.monotonic() - start) / 60)
       predicted, voted = sample_runs.votes(workdir / "predictions.parquet", TEST)

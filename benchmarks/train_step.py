@@ -1,6 +1,6 @@
 """What feeding costs: a resident training step beside the same step called alone on a batch already in place.
 
-  GALAXY_JAX_SAMPLES=FOLDER python benchmarks/train_step.py --config=configs/gz2.py:cpu
+  GALAXY_JAX_SAMPLES=FOLDER python benchmarks/train_step.py --config=configs/gz2.py:scratch
 
 Three loops take turns, so that a slow spell of the machine hits all of them; the table gives the median time a step:
   resident     order, draw from the resident split, augment, train: what a run does
@@ -22,7 +22,7 @@ from galaxy_jax.parallel import Parallel
 from galaxy_jax.train_step import init_state, make_train_step
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", "configs/gz2.py:cpu", "The experiment whose step is measured.")
+config_flags.DEFINE_config_file("config", "configs/gz2.py:scratch", "The experiment whose step is measured.")
 flags.DEFINE_integer("rounds", 12, "Turns of each loop.")
 flags.DEFINE_integer("steps", 10, "Steps a turn.")
 

@@ -14,7 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.seed = 0  # decides the first parameters, the order of the data and every augmentation
   c.task = "votes"  # the problem: a name in galaxy_jax.tasks.TASKS
   c.parallel = "jit"  # jit over a mesh of all devices, or pmap
-  # Workdir of another run, whose evaluated parameters this one starts from; empty: random ones, or model.pretrained.
+  # Workdir of another run, or the name of a model that comes with the package, whose evaluated parameters this one
+  # starts from; empty: random ones, or model.pretrained.
   c.init_from = ""
 
   c.data = data = ml_collections.ConfigDict()

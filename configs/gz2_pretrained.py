@@ -13,13 +13,14 @@ and 1; benchmarks/simulator_use.py). `gpu` was not measured.
 """
 import ml_collections
 
-from galaxy_jax.configs import gz2
+from galaxy_jax.configs import base, gz2
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """The experiment in one of its variants."""
+  variant = base.choose(variant, ("cpu", "gpu"))
   c = gz2.get_config(variant)
-  c.name = "gz2 pretrained"
+  c.name, c.init_from = "gz2 pretrained", ""
   pretrain = c.pretrain
   # What the network will see of real galaxies, at the same pixels on the sky, is all that is rendered. The simulated
   # population has every orientation, place and size already.
@@ -35,11 +36,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     pretrain.train.steps = 8000
     pretrain.optimizer.learning_rate = 2e-3
     c.simulated.pretrain = {"train": {"steps": 400}}
-    # Small steps near where pre-training ended; their average over 25 epochs is better than any of them.
-    c.train.epochs = 120.0
-    c.train.ema = 0.998
     pretrain.train.ema = 0.99
-    c.optimizer.learning_rate = 3e-4
   else:
     pretrain.data.crop, pretrain.data.size = 276, 128
     pretrain.train.steps = 40_000

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from galaxy_jax import evaluation, experiment, pretrained, workdirs
+from galaxy_jax import evaluation, experiment, pretrained, shipped, workdirs
 from galaxy_jax.checkpoint import check_shapes
 from galaxy_jax.models import fpn, mask_rcnn, stage_of, stages
 from galaxy_jax.parallel import Parallel
@@ -22,7 +22,7 @@ def of_run(workdir: str | Path, *, task: Task, classes: Sequence[str] | None, wa
   """The variables with which another run predicts; with a random head where it predicts something else.
 
   Args:
-    workdir: the other run's.
+    workdir: the other run's, or the name of a model that comes with the package.
     task: the new run's.
     classes: the names of the new run's classes, None where it has none. Other names, or the same in another order, are
       something else.
@@ -37,12 +37,14 @@ def of_run(workdir: str | Path, *, task: Task, classes: Sequence[str] | None, wa
     FileNotFoundError: there is no run, or it has no checkpoint.
     ValueError: its model is another.
   """
-  theirs = workdirs.read_config(workdir)
-  trained = evaluation.restore(theirs, Path(workdir), parallel, theirs.eval.checkpoint)
-  variables, learnt = parallel.fetch(trained.variables), workdirs.read_classes(workdir)
+  folder = shipped.folder(workdir)
+  theirs = workdirs.read_config(folder)
+  trained = evaluation.restore(theirs, folder, parallel, theirs.eval.checkpoint)
+  variables, learnt = parallel.fetch(trained.variables), workdirs.read_classes(folder)
   if _is_detector(wanted) and not _is_detector(variables):
     return trunk_of(variables, wanted, workdir, jax.device_get(task.init(jax.random.key(seed))))
-  check_fit(variables, wanted, f"The run in {workdir}, to start from,", same_outputs=learnt == classes)
+  remedy = "" if not shipped.is_shipped(workdir) else " (--config.init_from= starts from random parameters)"
+  check_fit(variables, wanted, f"The run in {workdir}, to start from{remedy},", same_outputs=learnt == classes)
   if learnt == classes:
     logger.info("Starting from the parameters of %s, step %d.", workdir, trained.step)
     return variables

@@ -13,7 +13,18 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from galaxy_jax import calibrate, datasets, ensembles, evaluation, experiment, outputs, predictor, saliency, workdirs
+from galaxy_jax import (
+    calibrate,
+    datasets,
+    ensembles,
+    evaluation,
+    experiment,
+    outputs,
+    predictor,
+    saliency,
+    shipped,
+    workdirs,
+)
 from galaxy_jax.command import run_command
 from galaxy_jax.data import sources, vote_labels
 from galaxy_jax.evaluation import Trained, evaluate_splits
@@ -168,7 +179,7 @@ def main(_) -> int:
   """Evaluates a run's checkpoint on any split, of its own data or of other files in the same form."""
   if bool(FLAGS.workdir) == bool(FLAGS.workdirs):
     raise ValueError("Give --workdir=RUN, or --workdirs=RUN,RUN,… for an ensemble.")
-  folders = [Path(FLAGS.workdir)] if FLAGS.workdir else list(map(Path, FLAGS.workdirs))
+  folders = list(map(shipped.folder, [FLAGS.workdir] if FLAGS.workdir else FLAGS.workdirs))
   if FLAGS.calibrate_on and (FLAGS.workdirs or FLAGS.split):
     raise ValueError("--calibrate_on=SPLIT calibrates one run, --workdir, and evaluates no other split meanwhile.")
   if (FLAGS.weights == "greedy") != bool(FLAGS.weigh_on):
@@ -258,7 +269,7 @@ def _together(config, folders, members, split):
 
 
 def _define_flags():
-  flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main.")
+  flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main, or the name of a model that comes with the package.")
   flags.DEFINE_list("workdirs", None, "Several runs, whose weighted mean is evaluated.")
   flags.DEFINE_enum("weights", "uniform", ["uniform", "greedy"], "How the runs of --workdirs are weighted: equally, or "
                     "as scores best on the split --weigh_on.")

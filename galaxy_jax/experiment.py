@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 
-from galaxy_jax import models, optim, pretrained
+from galaxy_jax import models, optim, pretrained, shipped
 from galaxy_jax.data import vote_labels
 from galaxy_jax.pretrained import detectors
 from galaxy_jax.tasks import TASKS, Task
@@ -139,7 +139,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     raise ValueError(f"config.eval.checkpoint is {config.eval.checkpoint!r}; expected 'latest', 'best' or a step.")
   for section, key in (("data", "manual_dir"), ("data", "data_dir"), ("data", "cache_dir"), (None, "init_from")):
     keys = config[section] if section else config
-    if keys[key]:
+    if keys[key] and not (key == "init_from" and shipped.is_shipped(keys[key])):
       keys[key] = str(Path(keys[key]).expanduser().absolute())
   if config.model.pretrained:
     if finds_instances(config):
@@ -252,8 +252,9 @@ def galaxy_origins(config: ml_collections.ConfigDict) -> dict[str, str]:
   simulated = {"trained_on": trains_on_simulated(config),
                "evaluated_on": is_simulated(config.data.builder)}
   origins = {use: "simulated" if is_so else "real" for use, is_so in simulated.items()}
-  if config.pretrain.train.steps and origins["trained_on"] == "real" and trains_on_simulated(
-      pretraining(config)):
+  before = (shipped.is_shipped(config.init_from) if config.init_from else
+            bool(config.pretrain.train.steps) and trains_on_simulated(pretraining(config)))
+  if before and origins["trained_on"] == "real":
     origins["trained_on"] = "simulated, then real"
   return origins
 

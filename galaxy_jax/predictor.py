@@ -15,14 +15,13 @@ import ml_collections
 import numpy as np
 import pyarrow as pa
 
-from galaxy_jax import calibration, decision_tree, evaluation, experiment, temperature, workdirs
+from galaxy_jax import calibration, decision_tree, evaluation, experiment, shipped, temperature, workdirs
 from galaxy_jax.data import decode
 from galaxy_jax.parallel import Parallel
 from tfds_builders.gz2_tree import COLUMNS
 
-#: The model that the package brings along, and where all such lie.
-SHIPPED = "simulated-gz2"
-_FOLDER = Path(__file__).parent / "shipped"
+#: The model that the package brings along.
+SHIPPED = shipped.DEFAULT
 #: The share of voted fractions that the intervals of an answer are to hold.
 LEVEL = 0.9
 
@@ -172,37 +171,18 @@ def _outputs(describe, degrees, variables, images):
   return jax.nn.softmax(jnp.log(jnp.maximum(outputs, temperature.LEAST)) / degrees, axis=-1)
 
 
-def folder_of(source: str | Path | None) -> Path:
-  """The folder of a run, or of a model that the package brings along.
-
-  Args:
-    source: a workdir, the name of a shipped model, or None for SHIPPED.
-
-  Raises:
-    FileNotFoundError: it is neither.
-  """
-  source = SHIPPED if source is None else source
-  if (_FOLDER / str(source) / "config.json").exists() and not Path(source).exists():
-    return _FOLDER / str(source)
-  if not (Path(source) / "config.json").exists():
-    known = sorted(path.parent.name for path in _FOLDER.glob("*/config.json"))
-    raise FileNotFoundError(f"{source} is no run of galaxy_jax.main (it holds no config.json), and no model of that "
-                            f"name comes with the package; there is {', '.join(known) or 'none'}.")
-  return Path(source)
-
-
 def load(source: str | Path | None = None, checkpoint: str | int | None = None) -> Predictor:
   """A trained model.
 
   Args:
-    source: as `folder_of`.
+    source: a workdir, the name of a model that comes with the package, or None for SHIPPED.
     checkpoint: 'latest', 'best' or a step; None: the one that the run itself was evaluated at.
 
   Raises:
     FileNotFoundError: there is no such run, or no such checkpoint.
     ValueError: the run finds instances, for which there is galaxy_jax.evaluate.
   """
-  folder = folder_of(source)
+  folder = shipped.folder(source)
   config = workdirs.read_config(folder)
   if experiment.finds_instances(config):
     raise ValueError(f"The run in {folder} finds outlines in images; it is evaluated by python -m galaxy_jax.evaluate "
@@ -216,7 +196,7 @@ def of_run(config: ml_collections.ConfigDict, folder: Path, trained: evaluation.
            measured: calibration.Calibration | None = None) -> Predictor:
   """A run's model that is at hand already, on the host; without a calibration its answers are as they come."""
   measured = measured or calibration.Calibration()
-  name = folder.name if folder.parent == _FOLDER else f"{config.name} ({Path(folder).name})"
+  name = shipped.name_of(folder) or f"{config.name} ({folder.name})"
   facts = {"model": config.model.name, "parameters": trained.parameters, "step": trained.step,
            **{key.replace("_", " "): value for key, value in experiment.galaxy_origins(config).items()},
            "calibrated on": measured.origin.get("data", "nothing")}

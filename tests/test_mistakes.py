@@ -33,7 +33,7 @@ def data_dir(tmp_path_factory):
     ({"parallel": "both"}, "config.parallel is 'both'"),
 ])
 def test_mistakes_are_named(challenge_dir, data_dir, tmp_path, changes, message):
-  config = get_config("cpu")
+  config = get_config("scratch")
   config.model.options.norm = "batch"
   config.update_from_flattened_dict({"data.manual_dir": str(challenge_dir), "data.data_dir": str(data_dir),
                                      "data.crop": 0, "data.size": 32, "augment.size": 16} | changes)

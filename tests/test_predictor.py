@@ -5,13 +5,16 @@ import zipfile
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny_runs
 from conftest import blob
 from test_class_run import flags_of
 
+import galaxy_jax
 from galaxy_jax import calibration, evaluate, packed, predictor, temperature
+from tfds_builders import images
 from tfds_builders.gz2_tree import COLUMNS
 from tfds_builders.images import ImageError
 
@@ -139,3 +142,40 @@ def test_wrong_pixels_and_files_are_refused(run):
     model.predict(np.zeros((2, 16, 16, 3), np.uint8))
   with pytest.raises(ImageError):
     model.decode(b"no image")
+
+
+def test_a_notebook_predicts_arrays_paths_and_bytes_alike(run, tmp_path):
+  data = [blob(np.random.default_rng(number), number / 3) for number in range(4)]
+  paths = [tmp_path / f"{number}.jpg" for number in range(4)]
+  for path, content in zip(paths, data, strict=True):
+    path.write_bytes(content)
+  arrays = np.stack([images.decode(content) for content in data])
+  model = galaxy_jax.load(run)
+  table = model.predict(paths)
+  assert table.column_names[:37] == list(COLUMNS) and len(table) == 4
+  assert model.predict(data).equals(table)
+  np.testing.assert_allclose(np.stack([model.predict(arrays)[name] for name in COLUMNS], 1),
+                             np.stack([table[name] for name in COLUMNS], 1), atol=0.01)
+  assert model.predict(arrays[0]).equals(model.predict(arrays).slice(0, 1))
+  assert len(model.predict([])) == 0 and model.features(paths).shape[0] == 4
+  with pytest.raises(ValueError, match=r"Image 1 .*nowhere.jpg\) is not there"):
+    model.predict([paths[0], tmp_path / "nowhere.jpg"])
+  with pytest.raises(ValueError, match=r"float64; .* uint8 was expected"):
+    model.predict(arrays / 255)
+
+
+def test_a_notebook_gets_its_table_back_with_the_answers(run, tmp_path):
+  astropy_table = pytest.importorskip("astropy.table")
+  path = tmp_path / "a.jpg"
+  path.write_bytes(blob(np.random.default_rng(0), 0.5))
+  model = galaxy_jax.load(run)
+  plain = model.predict(pa.table({"name": ["x", "y"], "path": [str(path)] * 2}))
+  assert plain.column_names[:3] == ["name", "path", COLUMNS[0]]
+  table = model.predict(astropy_table.Table({"name": ["x", "y"], "where": [str(path)] * 2}), path_column="where")
+  assert isinstance(table, astropy_table.Table) and list(table["name"]) == ["x", "y"]
+  np.testing.assert_allclose(table[COLUMNS[0]], plain[COLUMNS[0]])
+  assert table["description"][0] == plain["description"][0].as_py()
+  with pytest.raises(ValueError, match="no column of paths"):
+    model.predict(pa.table({"name": ["x"]}))
+  with pytest.raises(ValueError, match="columns of what is to be predicted"):
+    model.predict(plain)

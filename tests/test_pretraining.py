@@ -118,7 +118,7 @@ def test_a_begun_run_needs_its_pretraining_no_more(finished, make_config, monkey
     ({"init_from": "{finished}/pretraining"}, "Both config.init_from and config.pretrain.train.steps"),
     ({"init_from": "{finished}/pretraining", "pretrain.train.steps": 0, "model.options.width": 8},
      "pretraining, to start from, is of another model: "),
-    ({"init_from": "{finished}/nothing", "pretrain.train.steps": 0}, "nothing holds no run"),
+    ({"init_from": "{finished}/nothing", "pretrain.train.steps": 0}, "nothing is no run of galaxy_jax.main"),
     ({"simulator.mix": "unnatural", "data.source": "simulated"}, "config.simulator.mix is 'unnatural'; expected"),
     ({"data.crop": 425, "data.source": "simulated"}, "config.data.crop is 425; a simulated galaxy has 424 pixels"),
     ({"data.size": 7, "data.source": "simulated"}, "config.data.size is 7; a simulated image has at least 8 pixels"),

@@ -78,14 +78,14 @@ def test_expected_votes_are_learnt_where_they_are_asked_for(monkeypatch):
     ({"task": "classes"}, r"config\.data\.label is 'label'; of simulated galaxies .* five_class, ten_class, kind can"),
 ])
 def test_what_the_simulator_does_not_draw_is_refused(changes, message):
-  config = get_config("cpu")
+  config = get_config("scratch")
   config.update_from_flattened_dict({"data.source": "simulated"} | changes)
   with pytest.raises(ValueError, match=message):
     feeds.check(config)
 
 
 def test_the_simulators_classes_are_those_of_the_data_set():
-  config = get_config("cpu")
+  config = get_config("scratch")
   config.update_from_flattened_dict({"task": "classes", "data.source": "simulated", "data.label": "five_class"})
   feeds.check(config)
   feeds.check_classes(config, simulate.FIVE_CLASSES)

@@ -33,7 +33,7 @@ def no_credentials(monkeypatch):
 
 @pytest.fixture
 def config(tmp_path):
-  config = get_config("cpu")
+  config = get_config("scratch")
   config.data.data_dir = str(tmp_path / "data")
   return config
 
@@ -58,7 +58,7 @@ def run(tmp_path, caplog, monkeypatch, small_demo):
       for name in [name for name in flags.FLAGS if name.startswith("config.")]:
         delattr(flags.FLAGS, name)
       monkeypatch.setattr(sys, "argv", [
-          "main", "--config=configs/gz2.py:cpu", f"--config.data.data_dir={tmp_path / 'data'}",
+          "main", "--config=configs/gz2.py:scratch", f"--config.data.data_dir={tmp_path / 'data'}",
           "--config.data.crop=0", "--config.data.size=24", "--config.augment.size=16",
           "--config.model.name=galaxyid", "--config.train.batch_size=4", "--config.eval.rotations=1",
           f"--workdir={tmp_path / 'run'}", *more])
@@ -71,7 +71,7 @@ def run(tmp_path, caplog, monkeypatch, small_demo):
 def test_without_data_it_runs_on_simulated_galaxies_and_says_so(run, tmp_path, challenge_dir):
   status, log = run("--config.train.steps=3")
   assert status == 0
-  assert log[0].startswith("gz2, simulated, variant cpu on ")
+  assert log[0].startswith("gz2, simulated, variant scratch on ")
   assert [i for i, line in enumerate(log) if GET in line and BUILD in line] == [1, len(log) - 1]
   workdir = tmp_path / "run"
   config = json.loads((workdir / "config.json").read_text())
@@ -159,7 +159,7 @@ jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv
 from galaxy_jax import experiment
 from galaxy_jax.configs.gz2 import get_config
 for folder in sys.argv[3:]:
-  config = get_config("cpu")
+  config = get_config("scratch")
   config.data.data_dir = folder
   config, missing = experiment.with_data(config, {})
   print(config.data.builder, config.name, missing)

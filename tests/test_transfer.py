@@ -23,7 +23,7 @@ def make_config(challenge_dir, tmp_path_factory):
   data_dir = tmp_path_factory.mktemp("data")
 
   def make(**changes):
-    config = get_config("cpu")
+    config = get_config("scratch")
     config.model.options.update(NETWORK)
     config.update_from_flattened_dict({
         "data.manual_dir": str(challenge_dir), "data.data_dir": str(data_dir), "data.crop": 0, "data.size": 24,

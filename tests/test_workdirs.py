@@ -9,7 +9,7 @@ from galaxy_jax.configs.gz2 import get_config
 
 
 def resolved():
-  return ml_collections.ConfigDict(json.loads(get_config("cpu").to_json()))
+  return ml_collections.ConfigDict(json.loads(get_config("scratch").to_json()))
 
 
 def test_a_config_from_before_a_key_has_its_default(tmp_path):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TINY = ["--config=configs/gz2.py:cpu", "--config.data.crop=0", "--config.data.size=32", "--config.augment.size=16",
+TINY = ["--config=configs/gz2.py:scratch", "--config.data.crop=0", "--config.data.size=32", "--config.augment.size=16",
         "--config.model.options.width=4", "--config.train.batch_size=6", "--config.eval.batch_size=8",
         "--config.train.log_every=3", "--config.eval.rotations=2"]
 

@@ -1,0 +1,345 @@
+"""What a user may hand over to be predicted, in any of its forms, as galaxies in a fixed order; and bytes as pixels.
+
+One image, a folder, a pattern, a zip, a table that names images, or a split of a data set. Names and tables are looked
+at once; images are read when their turn comes.
+"""
+import datetime
+import glob
+import hashlib
+import io
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+import tfds_builders
+from galaxy_jax import tables
+from tfds_builders.archives import ReadError, Zip
+from tfds_builders.contents import printable
+from tfds_builders.fits_files import FitsError, FitsFile, is_fits
+from tfds_builders.fits_images import FitsImage
+from tfds_builders.images import ImageError, decode_numbers, encode_png
+from tfds_builders.scaling import Scaling, to_rgb
+
+#: How images end whose names are not given one by one.
+FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz", ".fz")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
+#: Columns of a table that are taken for the images' paths and for the galaxies' ids, the first that there is.
+PATH_COLUMNS = ("file", "path", "filename", "image", "file_loc")
+ID_COLUMNS = ("galaxy_id", "objid", "id", "dr7objid", "dr8objid", "asset_id", "id_str", "iauname", "object_id",
+              "source_id")
+
+_ENDING = re.compile("|".join(sorted(map(re.escape, IMAGE_ENDINGS), key=len, reverse=True)).join(("(", ")$")), re.I)
+_LARGEST = 1 << 30  # bytes of a file that is read whole
+_SPLIT = re.compile(r"(\w+(?:/\w+)?):(.+)")
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_ASTROPY = threading.Lock()  # its readers change the warnings of the whole process while they read
+
+
+class DecodesImages(Protocol):
+  """A model, of which no more is needed here than `decode`."""
+
+  def decode(self, data: bytes) -> np.ndarray:
+    """The bytes of a JPEG or PNG file as the model takes them; raises ImageError."""
+
+
+def pixels_of(data: bytes, name: str, model: DecodesImages, planes: Sequence[int] = ()) -> np.ndarray:
+  """An image file's bytes as a model takes them.
+
+  JPEG and PNG are decoded as in training. What is no picture yet, FITS and deep TIFF or PNG, is made one as the builder
+  own_images makes it by default: one plane by an asinh between its percentiles, three by Lupton's scaling.
+
+  Args:
+    data: the bytes of a JPEG, PNG, TIFF or FITS file, the last maybe compressed.
+    name: the file's, whose ending says whether FITS was meant.
+    model: cuts and scales them, see predictor.Predictor.decode.
+    planes: of a FITS cube: the planes, from 0, that are red, green and blue, or the one to be seen in grey.
+
+  Returns:
+    (size, size, 3) uint8.
+
+  Raises:
+    ImageError: they are no usable image.
+    DataError: a FITS file, and astropy is not installed.
+  """
+  if data.startswith(_JPEG) or (data.startswith(_PNG) and data[24:26] != b"\x10\0"):  # grey of 16 bits is numbers
+    return model.decode(data)
+  if is_fits(data) or name.lower().endswith(FITS_ENDINGS):
+    bands = _fits_bands(data, planes)
+  else:
+    bands = [decode_numbers(data)]
+  if bands[0].ndim == 3:
+    colours = np.ascontiguousarray(bands[0])
+  elif bands[0].dtype == np.uint8:
+    colours = np.stack(bands * 3, axis=-1)
+  elif not any(np.isfinite(band).any() for band in bands):
+    raise ImageError("has no pixel that is a number: all are NaN or infinite")
+  else:
+    colours = to_rgb(bands, Scaling())
+  return model.decode(encode_png(colours))
+
+
+def _fits_bands(data, planes):
+  """One plane or three of a FITS file, the rows from the top."""
+  with _ASTROPY, FitsImage(io.BytesIO(data)) as opened:
+    try:
+      bands = [opened.pixels(plane=plane) for plane in planes or (None,)]
+    except ImageError as error:  # the builder's remedy is a line of its settings
+      raise ImageError(str(error).replace("plane = …", "--planes=2,1,0 makes the third red and the first blue")
+                       ) from None
+  return [band[::-1] for band in bands]
+
+
+class Part(NamedTuple):
+  """Some galaxies of an input, in its order.
+
+  Attributes:
+    ids: (N,) of them.
+    places: (N,) where their images are, as the input's `read` takes them.
+    carried: the columns that the input has beside, N rows; of an input without any, no rows either.
+  """
+  ids: pa.Array
+  places: Sequence[Any]
+  carried: pa.Table
+
+
+class Input(NamedTuple):
+  """Galaxies to be predicted.
+
+  Attributes:
+    count: how many there are.
+    ids: the type of their ids.
+    columns: what is carried along beside them.
+    identity: what tells this input from others, as JSON values.
+    parts: from a size and a number of parts of that size to all parts from that one on.
+    read: from a place to the image's bytes; by several threads at once. Raises ImageError.
+    shown: from a place to what tells a user which image it is: of a file its path.
+  holds: in words, what was looked at, where `count` is 0.
+  """
+  count: int
+  ids: pa.DataType
+  columns: pa.Schema
+  identity: dict[str, Any]
+  parts: Callable[[int, int], Iterator[Part]]
+  read: Callable[[Any], bytes]
+  shown: Callable[[Any], str]
+  holds: str
+
+
+def find(text: str, *, path_column: str | None = None, id_column: str | None = None, data_dir: str | None = None,
+         manual_dir: str | None = None) -> Input:
+  """What `--input` means.
+
+  Args:
+    text: an image, a folder (taken with all below it), a pattern such as `images/*.jpg`, a zip, a table, or
+      BUILDER[/CONFIG]:SPLIT.
+    path_column: of a table: where its images' paths are, relative to the table's folder; None: one of PATH_COLUMNS.
+    id_column: of a table: what its galaxies are called; None: one of ID_COLUMNS, else the paths.
+    data_dir: of a split: where the data set is, or is built.
+    manual_dir: of a split: the folder with the published files.
+
+  Raises:
+    ValueError: it is none of these, or holds no image.
+  """
+  path = Path(text).expanduser()
+  split = _SPLIT.fullmatch(text)
+  is_split = bool(split) and not path.exists() and any(
+      split[1] in (name, name.partition("/")[0]) for name in tfds_builders.BUILDERS)
+  if not is_split and (data_dir or manual_dir):
+    raise ValueError(f"--data_dir and --manual_dir are of data sets, but --input={text} is none; expected "
+                     "BUILDER:SPLIT, such as galaxy_zoo_challenge/votes:test.")
+  is_catalogue = path.is_file() and tables.format_of(path) is not None and not _is_fits_image(path)
+  if not is_catalogue and (path_column or id_column):
+    raise ValueError(f"--path_column and --id_column are of tables, but --input={text} is no table.")
+  if is_split:
+    found = _of_split(*split.groups(), data_dir, manual_dir)
+  elif is_catalogue:
+    found = _of_table(path, path_column, id_column)
+  elif path.is_dir():
+    found = _of_files(path, list(_below(path)), "no file in it, or in the folders in it, is an image")
+  elif path.suffix.lower() == ".zip" and path.is_file():
+    found = _of_zip(path)
+  elif path.is_file():
+    found = _of_files(path.parent, [path.name], "")
+  elif glob.has_magic(text):
+    found = _of_pattern(path)
+  else:
+    raise FileNotFoundError(f"There is no {text}. --input takes an image, a folder, a pattern in quotes, a zip, a "
+                            f"table ({', '.join(sum(tables.ENDINGS.values(), ()))}) or BUILDER:SPLIT.")
+  if not found.count:
+    raise ValueError(f"{text} holds no image to predict: {found.holds}.")
+  return found
+
+
+def stem(name: str) -> str:
+  """A file's name without folders and ending, galaxy.fits.gz's for instance galaxy."""
+  base = name.rpartition("/")[2]
+  ending = _ENDING.search(base)
+  return base[:ending.start()] if ending else os.path.splitext(base)[0]
+
+
+def _is_fits_image(path):
+  """Whether a FITS file holds an image, not a table."""
+  if tables.format_of(path) != "fits":
+    return False
+  try:
+    with FitsFile(str(path)) as file:
+      return any(hdu.is_image and len(hdu.shape) >= 2 for hdu in file.hdus())
+  except FitsError as error:
+    raise ValueError(f"{path} {error}.") from error
+
+
+def _is_image(name):
+  base = name.rpartition("/")[2]
+  return base.lower().endswith(IMAGE_ENDINGS) and not base.startswith(".")
+
+
+def _below(folder):
+  """The paths of all images below a folder, relative to it, in one order everywhere."""
+  for place, folders, files in os.walk(folder, onerror=_stop):
+    folders.sort()
+    inner = Path(place).relative_to(folder).as_posix()
+    yield from (name if inner == "." else f"{inner}/{name}" for name in sorted(files) if _is_image(name))
+
+
+def _stop(error):
+  raise error
+
+
+def _of_pattern(path):
+  """The images that a pattern matches; their names are relative to the last folder without a wildcard."""
+  fixed = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
+  names = sorted(Path(name).relative_to(fixed).as_posix() for name in glob.iglob(str(path), recursive=True)
+                 if os.path.isfile(name))
+  return _of_files(fixed, list(filter(_is_image, names)), f"{len(names)} files match, none an image")
+
+
+def _of_files(folder, names, holds):
+  def read(name):
+    return read_file(folder / name)
+  return _of_names(names, names, read, lambda name: str((folder / name).absolute()), {
+      "input": str(folder.absolute())}, holds)
+
+
+def _of_zip(path):
+  archive = Zip(path, str(path))
+  members = [member for member in archive.members()
+             if _is_image(member.name) and not member.name.startswith("__MACOSX/")]
+
+  def read(member):
+    try:
+      return archive.read(member)
+    except ReadError as error:
+      raise ImageError(str(error)) from None
+  return _of_names([member.name for member in members], members, read,
+                   lambda member: f"{path.absolute()}/{member.name}",
+                   _file(path), "no file in it is an image")
+
+
+def _of_names(names, places, read, shown, identity, holds):
+  """An input of files, called by their names, and by their paths where several have the same."""
+  seen, repeated, digest = set(), set(), hashlib.sha256()
+  for name in names:
+    (repeated if (called := stem(name)) in seen else seen).add(called)
+    digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+  seen.clear()
+
+  def parts(size, start):
+    for first in range(start * size, len(names), size):
+      some = names[first:first + size]
+      ids = [printable(name if stem(name) in repeated else stem(name)) for name in some]
+      yield Part(pa.array(ids, pa.string()), places[first:first + size], pa.table({}))
+  return Input(len(names), pa.string(), pa.schema([]), identity | {"names": digest.hexdigest(), "images": len(names)},
+               parts, read, shown, f"{holds}, as these end in {', '.join(IMAGE_ENDINGS)}")
+
+
+def _of_table(path, path_column, id_column):
+  table = tables.read(path)
+  names = table.schema.names
+  where = _column(path, names, path_column, PATH_COLUMNS, "--path_column")
+  called = _column(path, names, id_column, ID_COLUMNS, "--id_column")
+  if where is None:
+    raise ValueError(f"{path} has no column of paths: none is called {', '.join(PATH_COLUMNS)}. Say which it is: "
+                     f"--path_column. There are {', '.join(names)}.")
+  called = where if called is None else called
+  kind, folder = table.schema.field(where).type, path.parent
+  if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    raise ValueError(f"{path}: the column {where!r} is to hold paths of images, and holds values of type {kind}. Name "
+                     "another: --path_column.")
+  # A column that becomes `id` as it is, under that very name, is not there twice.
+  kept = [name for name in names if not (name == called == "id")]
+
+  def parts(size, start):
+    for part in table.parts(size, start * size):
+      yield Part(part[called].combine_chunks(), part[where].to_pylist(), part.select(kept))
+
+  def read(place):
+    if not place:
+      raise ImageError(f"has no path in column {where}")
+    return read_file(folder / place)
+  shown = lambda place: str((folder / place).absolute()) if place else ""
+  return Input(table.count, table.schema.field(called).type, pa.schema([table.schema.field(name) for name in kept]),
+               _file(path) | {"path column": where, "id column": called}, parts, read, shown,
+               "the table has no rows")
+
+
+def _column(path, names, given, known, flag):
+  """The column that is given, or the first that has one of the known names, however it is written."""
+  if given is not None:
+    if given not in names:
+      raise ValueError(f"{path} has no column {given!r} ({flag}). There are {', '.join(names)}.")
+    return given
+  lowered = {name.lower(): name for name in reversed(names)}
+  return next((lowered[name] for name in known if name in lowered), None)
+
+
+def _of_split(name, split, data_dir, manual_dir):
+  from galaxy_jax.data import sources
+  from tfds_builders.prepare import prepare
+  builder = prepare(name, data_dir=data_dir or None, manual_dir=manual_dir or None)
+  if "image" not in builder.info.features:
+    raise ValueError(f"{builder.info.full_name} has no images.")
+  source, known = sources.split_source(builder, split), sources.fingerprint(builder, split)
+  identify = lambda index: _plain(source[index].get("galaxy_id", index))
+  kind = pa.array([identify(0)]).type
+
+  def parts(size, start):
+    for first in range(start * size, len(source), size):
+      rows = range(first, min(first + size, len(source)))
+      ids = [identify(row) for row in rows]
+      yield Part(pa.array(ids, kind), rows, pa.table({}))
+  return Input(len(source), kind, pa.schema([]), {"input": f"{builder.info.full_name}:{split}", "data": known},
+               parts, lambda row: source[row]["image"], lambda row: f"{builder.info.full_name}:{split}, record {row}",
+               "the split has no records")
+
+
+def _plain(identity):
+  return identity.decode() if isinstance(identity, bytes) else identity if isinstance(identity, str) else int(identity)
+
+
+def _file(path):
+  """What tells a file from others without reading all of it."""
+  status = path.stat()
+  changed = datetime.datetime.fromtimestamp(status.st_mtime_ns // 10**9, datetime.UTC)
+  return {"input": str(path.absolute()), "bytes": status.st_size,
+          "changed": f"{changed:%Y-%m-%dT%H:%M:%S}.{status.st_mtime_ns % 10**9:09d}"}
+
+
+def read_file(path: str | Path) -> bytes:
+  """An image file's bytes; raises ImageError where there are none to be had."""
+  try:
+    with open(path, "rb") as file:
+      if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
+        raise ImageError(f"has {size >> 20} MiB, which is too large for an image")
+      return file.read()
+  except FileNotFoundError:
+    raise ImageError("is not there") from None
+  except (OSError, ValueError) as error:
+    if isinstance(error, ImageError):
+      raise
+    raise ImageError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
