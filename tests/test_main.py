@@ -41,7 +41,7 @@ def finished(challenge_dir, data_dir, tmp_path_factory):
 
 def test_the_workdir_holds_everything(finished, challenge_dir):
   workdir, result = finished
-  assert "variant cpu" in result.stderr.splitlines()[0]
+  assert "variant scratch" in result.stderr.splitlines()[0]
   assert len(result.stderr.splitlines()) < 25  # what libraries say of themselves is left out
   config = json.loads((workdir / "config.json").read_text())
   assert config["train"]["steps"] == 40
