@@ -18,11 +18,14 @@ EXTRAS = {
     "pretrained": ["huggingface_hub", "safetensors"],
     "scale": ["apache-beam"],
     "search": ["optuna>=4"],
+    "serve": ["flask>=3", "waitress>=3"],
+    "similar": ["scikit-learn"],
     "survey": ["astropy", "scipy"],
     # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
+    "umap": ["umap-learn"],
     "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter",
              "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "huggingface_hub",
-             "optuna>=4", "safetensors", "setuptools", "wheel"],
+             "optuna>=4", "safetensors", "setuptools", "wheel", "flask>=3", "waitress>=3"],
 }
 
 setup(
@@ -36,7 +39,8 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["galaxy_jax*", "tfds_builders*"]),
     include_package_data=False,
-    package_data={"tfds_builders": ["*/*.md", "*/*.jpg", "*/*.bib", "*/*.tsv", "*/*.csv", "*/*.txt", "*/dummy_data/*",
+    package_data={"galaxy_jax": ["*.html", "serve/static/*", "shipped/*/*"],
+                  "tfds_builders": ["*/*.md", "*/*.jpg", "*/*.bib", "*/*.tsv", "*/*.csv", "*/*.txt", "*/dummy_data/*",
                                     "*/dummy_data/*/*"]},
     install_requires=[
         "absl-py",

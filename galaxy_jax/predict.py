@@ -12,7 +12,6 @@ with the catalogue. Killed anywhere, the same command goes on after the last fin
 are listed in OUTPUT.failures.csv, with which as --input they are predicted once they are mended. The exit status is 3
 where there are such, 1 where nothing was predicted, and 0 where all is well.
 """
-import hashlib
 import logging
 import sys
 import time
@@ -22,7 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pyarrow as pa
 from absl import flags
@@ -84,14 +82,8 @@ class Members:
 
   def identity(self) -> dict[str, Any]:
     """What tells these models from others, as JSON values."""
-    digest = hashlib.sha256()
-    for model in self._models:
-      known = (model.variables, getattr(model, "calibration", None))
-      for path, leaf in jax.tree_util.tree_leaves_with_path(known):
-        values = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {values.dtype} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return {"model": self.name, "parameters": digest.hexdigest(),
+    known = [(model.variables, getattr(model, "calibration", None)) for model in self._models]
+    return {"model": self.name, "parameters": predictor.fingerprint(known),
             "pixels": [f"{crop} to {size}" for crop, size in self._eyes],
             "views": [str(getattr(model, "views", 1)) for model in self._models]}
 
@@ -100,23 +92,9 @@ def _what(model):
   return f"{model.task} ({', '.join(model.columns)})"
 
 
-def load(workdirs: Sequence[str | None], *, checkpoint: str | None = None, views: int | None = None,
-         batch_size: int | None = None) -> Members:
-  """The models of some runs.
-
-  Args:
-    workdirs: as predictor.load takes them.
-    checkpoint: latest, best or a step; None: as each run was evaluated.
-    views: test-time views: rotations, each flipped as well where the number is even; None: each run's own.
-    batch_size: images a device call; None: each run's own.
-  """
-  models = []
-  for workdir in workdirs:
-    model = predictor.load(workdir, checkpoint) if checkpoint else predictor.load(workdir)
-    if views:
-      model = model.with_views(rotations=views if views % 2 else views // 2, flips=views % 2 == 0)
-    models.append(model.with_batch_size(batch_size) if batch_size else model)
-  return Members(models)
+def load(sources: Sequence[str | None], checkpoint: str | None = None, **options: Any) -> Members:
+  """The models of some runs; the arguments are those of predictor.load, for all of them."""
+  return Members([predictor.load(source, checkpoint, **options) for source in sources])
 
 
 def own_names(carried: Sequence[str], answers: Sequence[str]) -> dict[str, str]:
@@ -239,19 +217,30 @@ def main(_) -> int:
     raise ValueError("Give --workdir=RUN, or --ensemble=RUN,RUN,… for the mean of several.")
   if len(set(FLAGS.ensemble or [])) < len(FLAGS.ensemble or []):
     raise ValueError(f"--ensemble={','.join(FLAGS.ensemble)} names a run twice.")
+  sources = FLAGS.ensemble or [FLAGS.workdir]
+  return run(lambda: load(sources, FLAGS.checkpoint, tta=FLAGS.tta, batch_size=FLAGS.batch_size), "predictions")
+
+
+def run(make_members: Callable[[], Members], what: str) -> int:
+  """What the flags of `define_flags` ask for; returns the exit status.
+
+  Args:
+    make_members: makes the models, once the flags were found right.
+    what: they give, in words.
+  """
   output, planes = Path(FLAGS.output).expanduser(), _planes()
   tables.check_writable(output)
   if not shards.parts_folder(output).exists():
     shards.check_new(output, overwrite=FLAGS.overwrite)
   given = inputs.find(FLAGS.input, path_column=FLAGS.path_column, id_column=FLAGS.id_column, data_dir=FLAGS.data_dir,
                       manual_dir=FLAGS.manual_dir)
-  members = load(FLAGS.ensemble or [FLAGS.workdir], checkpoint=FLAGS.checkpoint, views=FLAGS.tta,
-                 batch_size=FLAGS.batch_size)
+  members = make_members()
   logger.info("%s galaxies of %s, model %s.", f"{given.count:,}", FLAGS.input, members.name)
   began = time.monotonic()
   failed = predict(members, given, output, shard_rows=FLAGS.shard_rows, workers=FLAGS.workers, planes=planes,
                    overwrite=FLAGS.overwrite)
-  logger.info("%s predictions are in %s, after %.1f s.", f"{given.count - failed:,}", output, time.monotonic() - began)
+  logger.info("The %s of %s galaxies are in %s, after %.1f s.", what, f"{given.count - failed:,}", output,
+              time.monotonic() - began)
   if failed:
     logger.warning("%s of %s images could not be used; %s says which, and why.", f"{failed:,}", f"{given.count:,}",
                    shards.failures_file(output))
@@ -268,11 +257,11 @@ def _planes():
   return tuple(map(int, given))
 
 
-def _define_flags():
+def define_flags(output: str):
+  """Defines the flags that `run` reads; `output` says what --output may be."""
   flags.DEFINE_string("input", None, "An image, a folder, a pattern in quotes, a zip, a table, or BUILDER:SPLIT.")
-  flags.DEFINE_string("output", None, "The table to write: NAME.parquet, .csv, .fits or .vot.")
+  flags.DEFINE_string("output", None, f"The table to write: {output}.")
   flags.DEFINE_string("workdir", None, "A run of galaxy_jax.main, or the name of a model that comes with the package.")
-  flags.DEFINE_list("ensemble", None, "Several runs, whose mean answers.")
   flags.DEFINE_string("checkpoint", None, "latest, best or a step; without one, as the run was evaluated.")
   flags.DEFINE_integer("tta", None, "Test-time views instead of the run's: 1 upright; 2 with its mirror image; 8 four "
                        "rotations, each mirrored; an odd number that many rotations.", lower_bound=1)
@@ -290,5 +279,6 @@ def _define_flags():
 
 
 if __name__ == "__main__":
-  _define_flags()
+  define_flags("NAME.parquet, .csv, .fits or .vot")
+  flags.DEFINE_list("ensemble", None, "Several runs, whose mean answers.")
   sys.exit(run_command(main))

@@ -29,19 +29,19 @@ class PredictRows(beam.PTransform):
   """
 
   def __init__(self, workdir: str | Sequence[str] | None = None, *, checkpoint: str | None = None,
-               views: int | None = None, batch_size: int = 64, planes: Sequence[int] = ()):
+               tta: int | None = None, batch_size: int = 64, planes: Sequence[int] = ()):
     """See predict.load.
 
     Args:
       workdir: a run, or several whose mean answers; None: the model that comes with the package.
-      checkpoint, views: as predict.load takes them.
+      checkpoint, tta: as predictor.load takes them.
       batch_size: images a device call.
       planes: see inputs.pixels_of.
     """
     super().__init__()
     workdirs = [workdir] if workdir is None or isinstance(workdir, str) else list(workdir)
     self._batch_size, self._planes = batch_size, tuple(planes)
-    self._load = partial(predict.load, workdirs, checkpoint=checkpoint, views=views, batch_size=batch_size)
+    self._load = partial(predict.load, workdirs, checkpoint=checkpoint, tta=tta, batch_size=batch_size)
 
   def expand(self, images):
     """Called by Beam: the DoOutputsTuple of rows and failures."""

@@ -4,6 +4,7 @@
   model = predictor.load("runs/gz2")
   answers = model.answers(np.stack([model.decode(data) for data in files]))
 """
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -171,12 +172,15 @@ def _outputs(describe, degrees, variables, images):
   return jax.nn.softmax(jnp.log(jnp.maximum(outputs, temperature.LEAST)) / degrees, axis=-1)
 
 
-def load(source: str | Path | None = None, checkpoint: str | int | None = None) -> Predictor:
+def load(source: str | Path | None = None, checkpoint: str | int | None = None, *, tta: int | None = None,
+         batch_size: int | None = None) -> Predictor:
   """A trained model.
 
   Args:
     source: a workdir, the name of a model that comes with the package, or None for SHIPPED.
     checkpoint: 'latest', 'best' or a step; None: the one that the run itself was evaluated at.
+    tta: test-time views: rotations, each flipped as well where the number is even; None: the run's own.
+    batch_size: images a device call; None: the run's own.
 
   Raises:
     FileNotFoundError: there is no such run, or no such checkpoint.
@@ -189,6 +193,9 @@ def load(source: str | Path | None = None, checkpoint: str | int | None = None) 
                      "--workdir, and answers nothing about an image as a whole.")
   trained = evaluation.restore(config, folder, _here(),
                                config.eval.checkpoint if checkpoint is None else checkpoint)
+  if tta:
+    config.eval.update({"rotations": tta if tta % 2 else tta // 2, "flips": tta % 2 == 0, "zooms": (1.0,)})
+  config.eval.batch_size = batch_size or config.eval.batch_size
   return of_run(config, folder, trained._replace(variables=_here().fetch(trained.variables)), calibration.read(folder))
 
 
@@ -201,6 +208,16 @@ def of_run(config: ml_collections.ConfigDict, folder: Path, trained: evaluation.
            **{key.replace("_", " "): value for key, value in experiment.galaxy_origins(config).items()},
            "calibrated on": measured.origin.get("data", "nothing")}
   return Predictor(name, config, workdirs.read_classes(folder), trained.variables, measured, facts)
+
+
+def fingerprint(*values: Any) -> str:
+  """What tells trees of arrays, a model's variables for instance, from any others."""
+  digest = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(values):
+    leaf = np.asarray(leaf)
+    digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+    digest.update(np.ascontiguousarray(leaf).tobytes())
+  return digest.hexdigest()
 
 
 def _here():

@@ -239,16 +239,6 @@ def test_an_ensemble_is_the_mean_of_its_members(tmp_path):
     Members([models[0], other])
 
 
-def test_views(monkeypatch):
-  class Turned(MeanColours):
-    def with_views(self, rotations, flips):
-      return MeanColours(f"{rotations}{flips}")
-  monkeypatch.setattr(predictor, "load", lambda *_: Turned())
-  found = {views: predict.load(["run"], views=views).name for views in (None, 1, 2, 3, 4, 5, 8, 16)}
-  assert found == {None: "colours", 1: "1False", 2: "1True", 3: "3False", 4: "2True", 5: "5False", 8: "4True",
-                   16: "8True"}
-
-
 @pytest.fixture(scope="module")
 def tiny(challenge_dir, tmp_path_factory):
   """A run of two steps: its folder, beside which is its data set, and its config."""
@@ -279,7 +269,7 @@ def test_a_split_is_predicted_as_it_is_evaluated(tiny, tmp_path):
 
 def test_parameters_tell_runs_apart(tiny):
   folder, _ = tiny
-  models = [predict.load([str(folder)], views=views).identity() for views in (None, None, 1)]
+  models = [predict.load([str(folder)], tta=tta).identity() for tta in (None, None, 1)]
   assert models[0] == models[1]
   assert {key for key in models[0] if models[0][key] != models[2][key]} == {"views"}
   other = predictor.load(folder)

@@ -59,6 +59,9 @@ def test_batches_and_what_else_is_in_them_change_nothing(run, pixels):
 def test_all_turns_make_an_answer_that_turning_does_not_change(run, pixels):
   model = predictor.load(run).with_views(4, True)
   assert model.views == 8
+  for tta in (1, 2, 3, 8):
+    assert predictor.load(run, tta=tta).views == tta
+  assert predictor.load(run).views == 4
   np.testing.assert_allclose(model.predict(pixels[:2]), model.predict(pixels[:2, :, ::-1].swapaxes(1, 2)), atol=1e-5)
 
 
