@@ -25,7 +25,8 @@ EXTRAS = {
     "umap": ["umap-learn"],
     "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter",
              "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "huggingface_hub",
-             "optuna>=4", "safetensors", "setuptools", "wheel", "flask>=3", "waitress>=3"],
+             "optuna>=4", "safetensors", "setuptools", "wheel", "flask>=3", "waitress>=3", "playwright",
+             "axe-playwright-python", "openapi-spec-validator", "jsonschema"],
 }
 
 setup(

@@ -5,6 +5,7 @@
 The folder can be used wherever a run's workdir can: to predict, to evaluate, and to start another run from
 (`--config.init_from=my_model`). Weights are rounded to 16 bits.
 """
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,13 +15,13 @@ import numpy as np
 from absl import flags
 from flax import traverse_util
 
-from galaxy_jax import evaluation, workdirs
+from galaxy_jax import evaluation, shipped, workdirs
 from galaxy_jax.command import run_command
 from galaxy_jax.files import write_json, write_whole
 from galaxy_jax.parallel import Parallel
 
 #: What else of a run goes along, where it is there.
-_ALONG = ("config.json", "data.json", "calibration.json", "familiar.npz", "metrics.json", "facts.json")
+_ALONG = ("calibration.json", "familiar.npz", "metrics.json")
 
 
 def pack(workdir: Path, folder: Path, checkpoint: str | int = "latest") -> None:
@@ -47,6 +48,11 @@ def pack(workdir: Path, folder: Path, checkpoint: str | int = "latest") -> None:
   for name in _ALONG:
     if (workdir / name).exists():
       shutil.copyfile(workdir / name, fresh / name)
+  # Where things lay on the machine that it was trained on is nobody's business elsewhere.
+  config.data.update({"manual_dir": "", "data_dir": "", "cache_dir": ""})
+  config.init_from = config.init_from if shipped.is_shipped(config.init_from) else ""
+  write_json(fresh / "config.json", json.loads(config.to_json()))
+  write_json(fresh / "data.json", {"train": json.loads((workdir / "data.json").read_text())["train"]})
   write_parameters(fresh / evaluation.PACKED, parallel.fetch(trained.variables))
   write_json(fresh / "packed.json", {"step": trained.step, "seconds": trained.seconds})
   fresh.rename(folder)

@@ -1,0 +1,51 @@
+"""The web page of a trained model: drop images of galaxies, read what it says of them.
+
+  python -m galaxy_jax.serve --workdir=runs/gz2
+
+Without a workdir the model that the package brings along answers. The page, and /api/v1/predict for programs, are at
+the address that it prints, on this computer alone unless --host says otherwise. Nothing that is sent is stored.
+"""
+import logging
+import signal
+import sys
+import warnings
+
+from absl import flags
+
+from galaxy_jax import predictor
+from galaxy_jax.command import run_command
+
+FLAGS = flags.FLAGS
+logger = logging.getLogger(__name__)
+
+
+def main(_) -> int:
+  """Serves until it is interrupted; returns the exit status."""
+  try:
+    from galaxy_jax.serve import app, server
+  except ModuleNotFoundError as error:
+    if error.name not in ("flask", "waitress", "werkzeug"):
+      raise
+    raise ValueError("The page needs Flask and waitress: pip install 'galaxy_jax[serve]'.") from error
+  for name in ("waitress", "waitress.queue"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+  warnings.filterwarnings("ignore", module="PIL")  # of damaged files; who sent one is told why it is refused
+  model = predictor.load(FLAGS.workdir)
+  application = app.create_app(model)
+  listening, address = server.bind(application, FLAGS.host, FLAGS.port)
+  if FLAGS.host not in ("127.0.0.1", "localhost", "::1"):
+    logger.warning("Whoever can reach this computer can use the page: --host is %s, and nobody is asked for a "
+                   "password.", FLAGS.host)
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+  print(f"The model {model.name} answers at {address} (Ctrl-C ends it)", flush=True)
+  listening.run()
+  application.close()
+  return 0
+
+
+if __name__ == "__main__":
+  flags.DEFINE_string("workdir", None, "A run's folder, or the name of a model that the package brings along; without "
+                      "it that model answers.")
+  flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 is every one of this computer.")
+  flags.DEFINE_integer("port", 8000, "Port to listen at; 0 is any that is free.", lower_bound=0, upper_bound=65535)
+  sys.exit(run_command(main))
