@@ -30,9 +30,9 @@ def main(_):
       allowed = 1.96 * np.sqrt(level * (1 - level) / len(voted))
       outside = [name for name, share in by_question.items() if abs(share - level) > allowed]
       print(f"  {level:.0%}: {whole:.1%} over all; by question {min(by_question.values()):.1%} to "
-      print(f"  {level:.0%}: {whole:.1%} over all; by question {min(by_question.values()):.1%} to "
             f"{max(by_question.values()):.1%}, allowed {level - allowed:.1%} to {min(level + allowed, 1):.1%}; "
             f"outside: {', '.join(outside) or 'none'}")
+
 
 if __name__ == "__main__":
   app.run(main)
