@@ -1,6 +1,6 @@
-"""What configs/gz2.py:cpu reaches on the real sample, and in what time, with the command a user would type.
+"""What a variant of configs/gz2.py reaches on the real sample, and in what time, with the command a user would type.
 
-  GALAXY_JAX_SAMPLES=FOLDER python benchmarks/sample_votes.py --seeds=0,1,2
+  GALAXY_JAX_SAMPLES=FOLDER python benchmarks/sample_votes.py --variant=cpu --seeds=0,1,2
 
 Trains on `train[:635]` and evaluates on `train[635:]+validation` (159 galaxies), with all test-time views; the time is
 that of the whole command, from building the data set to the report. Beside it what two constant predictions reach.
@@ -23,6 +23,7 @@ from galaxy_jax.data.sources import split_source
 from tfds_builders.prepare import prepare
 
 FLAGS = flags.FLAGS
+flags.DEFINE_enum("variant", "cpu", ["cpu", "scratch"], "Of configs/gz2.py.")
 flags.DEFINE_list("seeds", ["0"], "Seeds to train with, one after the other.")
 flags.DEFINE_string("workdirs", None, "Keep the runs below this folder.")
 
@@ -38,7 +39,7 @@ def main(argv):
     for seed in FLAGS.seeds:
       workdir = Path(FLAGS.workdirs or folder) / f"seed{seed}"
       start = time.monotonic()
-      subprocess.run([sys.executable, "-m", "galaxy_jax.main", "--config=configs/gz2.py:cpu",
+      subprocess.run([sys.executable, "-m", "galaxy_jax.main", f"--config=configs/gz2.py:{FLAGS.variant}",
                       f"--config.data.manual_dir={manual_dir}", f"--config.data.data_dir={folder}/data{seed}",
                       f"--config.data.train={TRAIN}", f"--config.data.eval={TEST}", f"--config.seed={seed}",
                       f"--workdir={workdir}", *argv[1:]], check=True)

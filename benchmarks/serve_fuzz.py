@@ -56,7 +56,7 @@ def network():
   config.model.options.width = 4
   config = experiment.resolve(config)
   variables = experiment.make_task(config, axis_name=None, all_views=True).init(jax.random.key(0))
-  return predictor.Predictor("untrained", config, None, variables, calibration.Calibration(), {})
+  return predictor.Predictor("untrained", config, None, variables, calibration.Calibration(), {"step": 0})
 
 
 def images() -> list[bytes]:
@@ -135,7 +135,10 @@ def case(rng: random.Random, sound: list[bytes]) -> tuple[str, str, bytes, dict[
     method = rng.choice(("POST", "PUT", "GET", "DELETE", "PATCH", "OPTIONS", "HEAD"))
     address = rng.choice((address, "/", "/healthz", "/static/..%2f..%2fapp.py", "/%00", "/static/", "//",
                           "/api/v1/" + "x" * 3000))
-  return method, address, body, {"Content-Type": content} if content else {}
+  headers = {"Content-Type": content} if content else {}
+  if rng.random() < 0.05:
+    headers[rng.choice(("Host", "Origin"))] = rng.choice(("", "null", "x", "[::1", "http://[", "http://localhost", "é"))
+  return method, address, body, headers
 
 
 def sent(connection, method, address, body, headers) -> int:
@@ -152,8 +155,8 @@ def sent(connection, method, address, body, headers) -> int:
 def raw(rng: random.Random, address: tuple[str, int], sound: list[bytes]) -> str:
   """Sends what may be no HTTP; the status of what comes back, or 'closed'."""
   body = rng.choice(sound)[:3000]
-  whole = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b" % (
-      len(body), body)
+  whole = (b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+           b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
   head = whole[:whole.index(b"\r\n\r\n")]
   without = head[:head.rindex(b"\r\n")]  # its Content-Length
   text = rng.choice((

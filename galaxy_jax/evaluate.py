@@ -46,11 +46,13 @@ def finish_run(config: ml_collections.ConfigDict, workdir: Path, command: str) -
   trained, results = evaluate_splits(config, workdir, builder,
                                      [config.data.eval, *([test] if test else [])], config.eval.checkpoint)
   evaluated = results[config.data.eval]
+  # All hosts meet to open a data set.
+  known = None if experiment.finds_instances(config) else calibrate.known_galaxies(config)
   of_test = results[test].metrics if test else {}
   finished = evaluated.metrics | {f"test/{name}": value for name, value in of_test.items() if "/" not in name}
   if jax.process_index() == 0:
-    if not experiment.finds_instances(config):
-      calibrate.calibrate(config, workdir, _predictor(config, workdir, trained), evaluated,
+    if known is not None:
+      calibrate.calibrate(config, workdir, _predictor(config, workdir, trained), known, evaluated,
                           _described(builder, config.data.eval, evaluated))
     explain = _explainer(config, workdir, trained, evaluated.data)
     source, count, origins = source_record(builder), experiment.views(config), experiment.galaxy_origins(config)
@@ -179,9 +181,9 @@ def main(_) -> int:
   """Evaluates a run's checkpoint on any split, of its own data or of other files in the same form."""
   if bool(FLAGS.workdir) == bool(FLAGS.workdirs):
     raise ValueError("Give --workdir=RUN, or --workdirs=RUN,RUN,… for an ensemble.")
+  if FLAGS.calibrate_on:
+    _check_calibration()
   folders = list(map(shipped.folder, [FLAGS.workdir] if FLAGS.workdir else FLAGS.workdirs))
-  if FLAGS.calibrate_on and (FLAGS.workdirs or FLAGS.split):
-    raise ValueError("--calibrate_on=SPLIT calibrates one run, --workdir, and evaluates no other split meanwhile.")
   if (FLAGS.weights == "greedy") != bool(FLAGS.weigh_on):
     raise ValueError("Greedy weights are chosen on a split, and only they are: --weights=greedy --weigh_on=SPLIT.")
   configs = {folder: _config(folder) for folder in folders}
@@ -194,11 +196,13 @@ def main(_) -> int:
     builder = datasets.open_dataset(config)
     if FLAGS.label:
       datasets.class_names(config, builder)
-    trained, results = evaluate_splits(config, folder, builder, splits, FLAGS.checkpoint)
+    if FLAGS.calibrate_on:
+      calibrate.check_held_out(workdirs.read_config(folder), builder, split)
+    trained, results = evaluate_splits(config, folder, builder, splits, FLAGS.checkpoint or config.eval.checkpoint)
     members.append(results)
     if FLAGS.calibrate_on:
-      calibrate.check_held_out(workdirs.read_config(folder), builder, split, results[split].data.labels["galaxy_id"])
-      calibrate.calibrate(workdirs.read_config(folder), folder, _predictor(config, folder, trained), results[split],
+      own = workdirs.read_config(folder)
+      calibrate.calibrate(own, folder, _predictor(own, folder, trained), calibrate.known_galaxies(own), results[split],
                           _described(builder, split, results[split]))
   config, folder = configs[folders[0]], folders[0]
   result = members[0][split] if len(members) == 1 else _together(config, folders, members, split)
@@ -208,6 +212,18 @@ def main(_) -> int:
     write(Path(FLAGS.output), _left_behind(config, folder, split, result).table())
     logger.info("Predictions are in %s.", FLAGS.output)
   return 0
+
+
+def _check_calibration():
+  """Refuses to calibrate what does not belong to the caller, or otherwise than the run predicts."""
+  if FLAGS.workdirs or FLAGS.split:
+    raise ValueError("--calibrate_on=SPLIT calibrates one run, --workdir, and evaluates no other split meanwhile.")
+  if other := [f"--{flag}" for flag in ("checkpoint", "rotations", "flips", "zooms") if FLAGS[flag].value is not None]:
+    raise ValueError(f"A run is calibrated as it predicts, at its own checkpoint and with its own views; leave out "
+                     f"{', '.join(other)}.")
+  if shipped.is_shipped(FLAGS.workdir):
+    raise ValueError(f"{FLAGS.workdir} comes with the package, for all who use it. Make a copy to calibrate: python -m "
+                     f"galaxy_jax.packed --workdir={FLAGS.workdir} --output=FOLDER.")
 
 
 def _config(workdir):
@@ -277,7 +293,7 @@ def _define_flags():
   flags.DEFINE_string("split", None, "The split: validation, train[:100], test, …; without one, the run's own.")
   flags.DEFINE_string("calibrate_on", None, "A split of galaxies that the run was not trained on: how far from its "
                       "answers theirs lie is kept in the run's folder, for the intervals that it predicts.")
-  flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.")
+  flags.DEFINE_string("checkpoint", None, "latest, best or a step; without one, as the run was evaluated.")
   flags.DEFINE_integer("rotations", None, "Test-time rotations instead of the run's.")
   flags.DEFINE_bool("flips", None, "Test-time flips, or not, instead of the run's.")
   flags.DEFINE_list("zooms", None, "Test-time zooms instead of the run's, 0.9,1,1.1 for instance.")

@@ -1,9 +1,12 @@
-"""Writes a trained model as one file that needs neither this package nor a checkpoint to answer.
+"""Writes a trained model's network as one file that needs neither this package nor a checkpoint to answer.
 
   python -m galaxy_jax.export --workdir=runs/gz2 --output=model.zip
 
-The file holds the network with its parameters, its test-time views and what happens to the pixels before it, compiled
-for no machine yet: jax finishes it on a CPU, an NVIDIA GPU or a TPU. It answers where jax and numpy are installed:
+The file takes images that are decoded, cut and scaled already, to squares of the model's own size, and gives the vote
+fractions or the probabilities alone: in it are the network with its parameters, its test-time views and the calibrated
+temperature. Not in it are reading files, cutting and scaling, intervals, novelty and descriptions; these take the
+package. The file is compiled for no machine yet: jax finishes it on a CPU, an NVIDIA GPU or a TPU. It answers where jax
+and numpy are installed:
 
   import sys
   sys.path.insert(0, "model.zip")
@@ -11,9 +14,9 @@ for no machine yet: jax finishes it on a CPU, an NVIDIA GPU or a TPU. It answers
   predict, about = load_model.load("model.zip")
   fractions = predict(images)  # (B, size, size, 3) uint8, any B of 1 and more -> (B, len(about["columns"])) float32
 
-`about`, meta.json in the file, says how images become pixels and what the columns are. Without --workdir it is the
-model that the package brings along. --tta=1 leaves of the run's test-time views the upright one. A file is read by the
-jax that wrote it and by those of the six months after, at least.
+`about`, meta.json in the file, says to which squares images are to be cut and scaled and what the columns are. Without
+--workdir it is the model that the package brings along. --tta=1 leaves of the run's test-time views the upright one. A
+file is read by the jax that wrote it and by those of the six months after, at least.
 """
 import json
 import logging
@@ -27,7 +30,7 @@ import numpy as np
 from absl import flags
 from jax import export as jax_export
 
-from galaxy_jax import predictor
+from galaxy_jax import predictor, tables
 from galaxy_jax.command import run_command
 from galaxy_jax.files import write_whole
 
@@ -75,7 +78,7 @@ def write(model: predictor.Predictor, path: Path) -> None:
   Raises:
     ValueError: the name does not end in .zip, or its folder is not there.
   """
-  check_output(path)
+  tables.check_place(path, [".zip"])
   program = exported(model.compiled, model.variables, model.size)
   square = f"a file's central square of {model.crop} pixels, or less where it is smaller, " if model.crop else (
       "a file's largest central square, ")
@@ -96,26 +99,13 @@ def write(model: predictor.Predictor, path: Path) -> None:
   write_whole(path, write_zip)
 
 
-def check_output(path: Path) -> None:
-  """Refuses a name that `write` will not take.
-
-  Raises:
-    ValueError: it does not end in .zip, or its folder is not there.
-  """
-  if path.suffix != ".zip":
-    raise ValueError(f"--output is {path}; an exported model is a file NAME.zip.")
-  if path.is_dir() or not path.parent.is_dir():
-    raise ValueError(f"--output is {path}, but {'that' if path.is_dir() else path.parent} is "
-                     f"{'a folder' if path.is_dir() else 'no folder'}. Name a file in a folder that is there.")
-
-
 FLAGS = flags.FLAGS
 
 
 def main(_) -> int:
   """Exports one model."""
   output = Path(FLAGS.output).expanduser()
-  check_output(output)
+  tables.check_place(output, [".zip"])
   model = predictor.load(FLAGS.workdir, tta=FLAGS.tta)
   write(model, output)
   logger.info("%s answers with %d columns for images of %d pixels; %.1f MB.", output, len(model.columns), model.size,

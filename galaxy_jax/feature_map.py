@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -42,16 +43,18 @@ _PAPER, _INK, _SOFT, _ACCENT = (255, 255, 255), (29, 33, 38), (91, 99, 110), (0,
 class Pictures:
   """The images of a table's galaxies, read when they are asked for."""
 
-  def __init__(self, ids: Sequence[str], paths: Sequence[str], crop: int | None, given: inputs.Input | None = None):
+  def __init__(self, ids: Sequence[str], paths: Sequence[str], crop: int | None, planes: Sequence[int] = (),
+               given: inputs.Input | None = None):
     """Looks nothing up yet.
 
     Args:
       ids: (N,) of the galaxies.
       paths: (N,) where their images were: files, or members of a zip as `archive.zip/member`.
       crop: side of the central square that is shown, in pixels of the file; None: the largest there is.
+      planes: of FITS cubes that are shown, see inputs.check_planes.
       given: where the images are by their ids, instead of by their paths.
     """
-    self._ids, self._paths, self._crop, self._given = ids, paths, crop, given
+    self._ids, self._paths, self._crop, self._planes, self._given = ids, paths, crop, planes, given
 
   def thumbnails(self, rows: Sequence[int], side: int) -> np.ndarray:
     """(len(rows), side, side, 3) uint8; grey, and counted in the log, where an image is not to be had."""
@@ -59,8 +62,8 @@ class Pictures:
 
     def one(row):
       try:
-        return inputs.pixels_of(readers[row](), self._paths[row] or "", _Square(self._crop, side))
-      except (KeyError, OSError, ImageError):
+        return inputs.pixels_of(readers[row](), self._paths[row] or "", _Square(self._crop, side), self._planes)
+      except (KeyError, ImageError):
         return None
     with ThreadPoolExecutor(decode.cores()) as pool:
       images = list(pool.map(one, map(int, rows)))
@@ -75,18 +78,9 @@ class Pictures:
     wanted = {int(row) for row in rows}
     if self._given:
       by_id = {self._ids[row]: row for row in wanted}
-      return {row: reader for row, reader in _places(self._given, by_id, lambda name, place: str(name))}
-    found = {row: Path(self._paths[row]).read_bytes for row in wanted if self._paths[row]}
-    archives = {}
-    for row in found:
-      before, inside, _ = self._paths[row].partition(".zip/")
-      if inside:
-        archives.setdefault(f"{before}.zip", {})[self._paths[row]] = row
-    for archive, by_path in archives.items():
-      if Path(archive).is_file():
-        given = inputs.find(archive)
-        found.update(_places(given, by_path, lambda name, place, given=given: given.shown(place)))
-    return found
+      return {by_id[name]: partial(self._given.read, place) for part in self._given.parts(8192, 0)
+              for name, place in zip(map(str, part.ids.to_pylist()), part.places, strict=True) if name in by_id}
+    return {row: partial(inputs.read_file, self._paths[row]) for row in wanted if self._paths[row]}
 
 
 class _Square(NamedTuple):
@@ -96,14 +90,6 @@ class _Square(NamedTuple):
 
   def decode(self, data):
     return decode.decode_image(data, crop=self.crop, size=self.side)
-
-
-def _places(given, rows, called):
-  """(row, function that reads its image) of an input, for the galaxies in `rows` by what `called` calls them."""
-  for part in given.parts(8192, 0):
-    for name, place in zip(part.ids.to_pylist(), part.places, strict=True):
-      if (row := rows.get(called(name, place))) is not None:
-        yield row, lambda place=place: given.read(place)
 
 
 def scaled(pixels: np.ndarray, side: int) -> np.ndarray:

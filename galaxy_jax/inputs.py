@@ -4,6 +4,7 @@ One image, a folder, a pattern, a zip, a table that names images, or a split of 
 at once; images are read when their turn comes.
 """
 import datetime
+import functools
 import glob
 import hashlib
 import io
@@ -18,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 import tfds_builders
-from galaxy_jax import tables
+from galaxy_jax import columns, tables
 from tfds_builders.archives import ReadError, Zip
 from tfds_builders.contents import printable
+from tfds_builders.errors import DataError
 from tfds_builders.fits_files import FitsError, FitsFile, is_fits
 from tfds_builders.fits_images import FitsImage
 from tfds_builders.images import ImageError, decode_numbers, encode_png
@@ -29,10 +31,6 @@ from tfds_builders.scaling import Scaling, to_rgb
 #: How images end whose names are not given one by one.
 FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz", ".fz")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
-#: Columns of a table that are taken for the images' paths and for the galaxies' ids, the first that there is.
-PATH_COLUMNS = ("file", "path", "filename", "image", "file_loc")
-ID_COLUMNS = ("galaxy_id", "objid", "id", "dr7objid", "dr8objid", "asset_id", "id_str", "iauname", "object_id",
-              "source_id")
 
 _ENDING = re.compile("|".join(sorted(map(re.escape, IMAGE_ENDINGS), key=len, reverse=True)).join(("(", ")$")), re.I)
 _LARGEST = 1 << 30  # bytes of a file that is read whole
@@ -58,7 +56,7 @@ def pixels_of(data: bytes, name: str, model: DecodesImages, planes: Sequence[int
     data: the bytes of a JPEG, PNG, TIFF or FITS file, the last maybe compressed.
     name: the file's, whose ending says whether FITS was meant.
     model: cuts and scales them, see predictor.Predictor.decode.
-    planes: of a FITS cube: the planes, from 0, that are red, green and blue, or the one to be seen in grey.
+    planes: of a FITS cube: see check_planes.
 
   Returns:
     (size, size, 3) uint8.
@@ -84,14 +82,23 @@ def pixels_of(data: bytes, name: str, model: DecodesImages, planes: Sequence[int
   return model.decode(encode_png(colours))
 
 
+def check_planes(planes: Sequence[int]) -> None:
+  """Raises ValueError where these are not the planes of a FITS cube, from 0, to be red, green and blue, or a grey one.
+
+  None at all is right as well: for images that are no cubes.
+  """
+  if len(planes) not in (0, 1, 3) or not all(isinstance(plane, (int, np.integer)) and plane >= 0 for plane in planes):
+    raise ValueError(f"The planes are {','.join(map(str, planes))}; expected the numbers, from 0, of three planes, "
+                     "red, green and blue, or of one.")
+
+
 def _fits_bands(data, planes):
   """One plane or three of a FITS file, the rows from the top."""
   with _ASTROPY, FitsImage(io.BytesIO(data)) as opened:
     try:
       bands = [opened.pixels(plane=plane) for plane in planes or (None,)]
     except ImageError as error:  # the builder's remedy is a line of its settings
-      raise ImageError(str(error).replace("plane = …", "--planes=2,1,0 makes the third red and the first blue")
-                       ) from None
+      raise ImageError(str(error).replace("plane = …", "planes 2,1,0 make the third red and the first blue")) from None
   return [band[::-1] for band in bands]
 
 
@@ -119,7 +126,7 @@ class Input(NamedTuple):
     parts: from a size and a number of parts of that size to all parts from that one on.
     read: from a place to the image's bytes; by several threads at once. Raises ImageError.
     shown: from a place to what tells a user which image it is: of a file its path.
-  holds: in words, what was looked at, where `count` is 0.
+    holds: in words, what was looked at, where `count` is 0.
   """
   count: int
   ids: pa.DataType
@@ -138,8 +145,8 @@ def find(text: str, *, path_column: str | None = None, id_column: str | None = N
   Args:
     text: an image, a folder (taken with all below it), a pattern such as `images/*.jpg`, a zip, a table, or
       BUILDER[/CONFIG]:SPLIT.
-    path_column: of a table: where its images' paths are, relative to the table's folder; None: one of PATH_COLUMNS.
-    id_column: of a table: what its galaxies are called; None: one of ID_COLUMNS, else the paths.
+    path_column: of a table: where its images' paths are, relative to the table's folder; None: one of columns.PATHS.
+    id_column: of a table: what its galaxies are called; None: one of columns.IDS, else the paths.
     data_dir: of a split: where the data set is, or is built.
     manual_dir: of a split: the folder with the published files.
 
@@ -200,9 +207,15 @@ def _is_image(name):
 
 
 def _below(folder):
-  """The paths of all images below a folder, relative to it, in one order everywhere."""
-  for place, folders, files in os.walk(folder, onerror=_stop):
+  """The paths of all images below a folder, relative to it, in one order everywhere.
+
+  Links to folders are followed, but to each folder once: links may lead in circles.
+  """
+  seen = {os.path.realpath(folder)}
+  for place, folders, files in os.walk(folder, onerror=_stop, followlinks=True):
     folders.sort()
+    real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+    folders[:] = [name for name in folders if real[name] not in seen and not seen.add(real[name])]
     inner = Path(place).relative_to(folder).as_posix()
     yield from (name if inner == "." else f"{inner}/{name}" for name in sorted(files) if _is_image(name))
 
@@ -261,41 +274,28 @@ def _of_names(names, places, read, shown, identity, holds):
 def _of_table(path, path_column, id_column):
   table = tables.read(path)
   names = table.schema.names
-  where = _column(path, names, path_column, PATH_COLUMNS, "--path_column")
-  called = _column(path, names, id_column, ID_COLUMNS, "--id_column")
-  if where is None:
-    raise ValueError(f"{path} has no column of paths: none is called {', '.join(PATH_COLUMNS)}. Say which it is: "
-                     f"--path_column. There are {', '.join(names)}.")
-  called = where if called is None else called
+  where = columns.of_paths(str(path), names, path_column, "--path_column")
+  called = columns.of_ids(str(path), names, id_column, "--id_column") or where
   kind, folder = table.schema.field(where).type, path.parent
   if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
     raise ValueError(f"{path}: the column {where!r} is to hold paths of images, and holds values of type {kind}. Name "
                      "another: --path_column.")
+  ids = columns.kind_of_ids(str(path), called, table.schema.field(called).type, "--id_column")
   # A column that becomes `id` as it is, under that very name, is not there twice.
   kept = [name for name in names if not (name == called == "id")]
 
   def parts(size, start):
     for part in table.parts(size, start * size):
-      yield Part(part[called].combine_chunks(), part[where].to_pylist(), part.select(kept))
+      yield Part(columns.ids(part[called].combine_chunks(), ids, called), part[where].to_pylist(), part.select(kept))
 
   def read(place):
     if not place:
       raise ImageError(f"has no path in column {where}")
     return read_file(folder / place)
   shown = lambda place: str((folder / place).absolute()) if place else ""
-  return Input(table.count, table.schema.field(called).type, pa.schema([table.schema.field(name) for name in kept]),
+  return Input(table.count, ids, pa.schema([table.schema.field(name) for name in kept]),
                _file(path) | {"path column": where, "id column": called}, parts, read, shown,
                "the table has no rows")
-
-
-def _column(path, names, given, known, flag):
-  """The column that is given, or the first that has one of the known names, however it is written."""
-  if given is not None:
-    if given not in names:
-      raise ValueError(f"{path} has no column {given!r} ({flag}). There are {', '.join(names)}.")
-    return given
-  lowered = {name.lower(): name for name in reversed(names)}
-  return next((lowered[name] for name in known if name in lowered), None)
 
 
 def _of_split(name, split, data_dir, manual_dir):
@@ -331,15 +331,41 @@ def _file(path):
 
 
 def read_file(path: str | Path) -> bytes:
-  """An image file's bytes; raises ImageError where there are none to be had."""
+  """The bytes of an image file, or of a member of a zip, ARCHIVE.zip/MEMBER.
+
+  Raises:
+    ImageError: there are none to be had.
+  """
   try:
     with open(path, "rb") as file:
       if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
         raise ImageError(f"has {size >> 20} MiB, which is too large for an image")
       return file.read()
-  except FileNotFoundError:
-    raise ImageError("is not there") from None
+  except (FileNotFoundError, NotADirectoryError):
+    return _read_member(Path(path))
   except (OSError, ValueError) as error:
     if isinstance(error, ImageError):
       raise
     raise ImageError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _read_member(path):
+  """What a path that is no file's means in the zip that is above it; raises ImageError."""
+  try:
+    archive = next((above for above in path.parents if above.suffix.lower() == ".zip" and above.is_file()), None)
+    if archive is None:
+      raise ImageError("is not there")
+    opened, members = _opened(archive, archive.stat().st_mtime_ns)
+    name = path.relative_to(archive).as_posix()
+    if name not in members:
+      raise ImageError(f"is not in {archive}")
+    return opened.read(members[name])
+  except (OSError, DataError, ReadError) as error:
+    raise ImageError(f"cannot be read ({error})") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(archive, _):
+  """A zip, and its members by name; `_` is when it was changed."""
+  opened = Zip(archive, str(archive))
+  return opened, {member.name: member for member in opened.members()}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: The share of galaxies held out whose novelty is below 1.
+#: The share of galaxies to come, like those held out, whose novelty is to be below 1.
 ORDINARY = 0.99
 #: Principal axes, at most, and galaxies for each of them, at least.
 _MOST_AXES, _GALAXIES_AN_AXIS = 32, 8
@@ -23,7 +23,7 @@ class Familiar(NamedTuple):
     axes: (K, D) principal axes, each of length one.
     spreads: (K,) standard deviations along them.
     rest: the standard deviation in a direction beside them.
-    reference: the distance of the galaxy held out that is further than a share ORDINARY of them.
+    reference: the distance beyond which a share 1 - ORDINARY of galaxies to come are, as those held out say.
   """
   mean: np.ndarray
   axes: np.ndarray
@@ -44,23 +44,26 @@ def fit(known: np.ndarray, held_out: np.ndarray) -> Familiar | None:
     held_out: (M, D) of others.
 
   Returns:
-    None where there is nothing to compare: no features, features that are the same for all, or too few galaxies.
+    None where there is nothing to compare: no features, features that are the same for all, or too few galaxies; of
+    those held out there must be 1 / (1 - ORDINARY) but one.
   """
   known, held_out = np.asarray(known, np.float64), np.asarray(held_out, np.float64)
   count = min(_MOST_AXES, len(known) // _GALAXIES_AN_AXIS, known.shape[-1])
-  if count < 1 or not len(held_out):
+  rank = int(np.ceil((len(held_out) + 1) * ORDINARY))  # as of an interval in `uncertainty`
+  if count < 1 or rank > len(held_out):
     return None
   mean = known.mean(axis=0)
   _, singular, axes = np.linalg.svd(known - mean, full_matrices=False)
   variances = singular**2 / (len(known) - 1)
   if not variances[0] > 0:
     return None
-  beside = variances[count:].sum() / max(known.shape[1] - count, 1)
+  # Without a direction beside the axes, what is left there is rounding, and is to count as nothing.
+  beside = variances[count:].sum() / (known.shape[1] - count) if count < known.shape[1] else variances[0]
   smallest = 1e-6 * variances[0]
   familiar = Familiar(mean.astype(np.float32), axes[:count].astype(np.float32),
                       np.sqrt(np.maximum(variances[:count], smallest)).astype(np.float32),
                       float(np.sqrt(max(beside, smallest))), 1.0)
-  return familiar._replace(reference=float(np.quantile(_distance(familiar, held_out), ORDINARY)))
+  return familiar._replace(reference=float(np.sort(_distance(familiar, held_out))[rank - 1]))
 
 
 def _distance(familiar, features):

@@ -9,8 +9,9 @@ the model that comes with the package answers.
 
 Images are read and decoded ahead of the device, and finished parts wait in OUTPUT.parts, so that memory does not grow
 with the catalogue. Killed anywhere, the same command goes on after the last finished part. Images that cannot be used
-are listed in OUTPUT.failures.csv, with which as --input they are predicted once they are mended. The exit status is 3
-where there are such, 1 where nothing was predicted, and 0 where all is well.
+are listed in OUTPUT.failures.csv; but for those of a data set, it is the --input that predicts them once they are
+mended. The exit status is 0 where all is well, 3 where there are such images, be it all of them, and 1 where a mistake
+that is named ended the command.
 """
 import logging
 import sys
@@ -19,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -38,71 +39,109 @@ SOME_FAILED = 3
 _CHUNK = 16  # images a thread takes at a time
 
 
-class Members:
-  """One model, or several whose mean answers.
+class Answerer(Protocol):
+  """What `predict` asks about every galaxy, and that makes the columns of its table.
 
   Attributes:
-    name: of all of them.
-    batch_size: images that are handed to them at once.
-    schema: the columns of a table of answers.
+    name: of the model.
+    batch_size: images that are handed over at once.
+    schema: the columns that `table` gives.
   """
+  name: str
+  batch_size: int
+  schema: pa.Schema
 
-  def __init__(self, models: Sequence[Any]):
-    """`models`: as `predictor.load` gives them.
+  def pixels(self, data: bytes, name: str) -> Any:
+    """What `table` takes of an image file; by several threads at once. Raises ImageError."""
+
+  def table(self, seen: Sequence[Any]) -> dict[str, pa.Array]:
+    """The columns of N galaxies, one or more, from what `pixels` gives of each."""
+
+  def identity(self) -> dict[str, Any]:
+    """What tells these answers from others, as JSON values."""
+
+
+class Members:
+  """The answers of one model, or the mean ones of several, without intervals and novelty; see Answerer."""
+
+  def __init__(self, models: Sequence[Any], planes: Sequence[int] = ()):
+    """As `load` makes them.
+
+    Args:
+      models: as `predictor.load` gives them.
+      planes: see inputs.check_planes.
 
     Raises:
-      ValueError: they do not say the same of a galaxy.
+      ValueError: the models do not say the same of a galaxy.
     """
+    inputs.check_planes(planes)
+    self._planes = tuple(planes)
     first, *others = self._models = tuple(models)
     for other in others:
       if (other.task, tuple(other.columns)) != (first.task, tuple(first.columns)):
         raise ValueError(f"{first.name} and {other.name} make no ensemble: one says {_what(first)}, the other "
                          f"{_what(other)}.")
-    self.name = " + ".join(model.name for model in self._models)
+    self.name = name_of(self._models)
     self.batch_size = max(model.batch_size for model in self._models)
     # Members that see the same part of an image at the same size share its pixels.
     self._eyes = {(model.crop, model.size): model for model in self._models}
     black = tuple(np.zeros((size, size, 3), np.uint8) for _, size in self._eyes)
     self.schema = pa.table(self.table([black])).schema
 
-  def pixels(self, data: bytes, name: str, planes: Sequence[int] = ()) -> tuple[np.ndarray, ...]:
+  def pixels(self, data: bytes, name: str) -> tuple[np.ndarray, ...]:
     """An image's bytes as each of the models takes them; see inputs.pixels_of."""
-    return tuple(inputs.pixels_of(data, name, model, planes) for model in self._eyes.values())
+    return tuple(inputs.pixels_of(data, name, model, self._planes) for model in self._eyes.values())
 
-  def table(self, pixels: Sequence[tuple[np.ndarray, ...]]) -> dict[str, pa.Array]:
+  def table(self, seen: Sequence[tuple[np.ndarray, ...]]) -> dict[str, pa.Array]:
     """The columns of answers to N galaxies, one or more, from what `pixels` gives of each."""
-    seen = {eye: np.stack(images) for eye, images in zip(self._eyes, zip(*pixels, strict=True), strict=True)}
-    first, *others = (model.answers(seen[model.crop, model.size]) for model in self._models)
+    pixels = {eye: np.stack(images) for eye, images in zip(self._eyes, zip(*seen, strict=True), strict=True)}
+    first, *others = (model.answers(pixels[model.crop, model.size]) for model in self._models)
     if others:
       fractions = np.stack([answers.fractions for answers in (first, *others)])
-      # An interval is of one model's errors; the mean has others, which nobody measured.
+      # Intervals are of one model's errors and novelty of one model's features; of the mean nobody measured either.
       first = first._replace(fractions=ensembles.combine(fractions, ensembles.uniform(len(fractions))), lower=None,
-                             upper=None)
+                             upper=None, novelty=None)
     return self._models[0].table(first)
 
   def identity(self) -> dict[str, Any]:
     """What tells these models from others, as JSON values."""
-    known = [(model.variables, getattr(model, "calibration", None)) for model in self._models]
-    return {"model": self.name, "parameters": predictor.fingerprint(known),
-            "pixels": [f"{crop} to {size}" for crop, size in self._eyes],
-            "views": [str(getattr(model, "views", 1)) for model in self._models]}
+    return identity_of(self._models, self._planes)
 
 
 def _what(model):
   return f"{model.task} ({', '.join(model.columns)})"
 
 
-def load(sources: Sequence[str | None], checkpoint: str | None = None, **options: Any) -> Members:
-  """The models of some runs; the arguments are those of predictor.load, for all of them."""
-  return Members([predictor.load(source, checkpoint, **options) for source in sources])
+def name_of(models: Sequence[Any]) -> str:
+  """What one model or several are called in a table."""
+  return " + ".join(model.name for model in models)
 
 
-def own_names(carried: Sequence[str], answers: Sequence[str]) -> dict[str, str]:
-  """What the input's own columns are called in a table of predictions.
+def identity_of(models: Sequence[Any], planes: Sequence[int]) -> dict[str, Any]:
+  """What tells answers of these models from others, as JSON values."""
+  return {"model": name_of(models),
+          "parameters": predictor.fingerprint([(model.variables, model.calibration) for model in models]),
+          "pixels": [f"{model.crop} to {model.size}" for model in models],
+          "views": [_looks(*model.looks) for model in models], "planes": [str(plane) for plane in planes]}
+
+
+def _looks(rotations, flips, zooms):
+  """Test-time views in words."""
+  return f"{rotations} rotations, {'mirrored too' if flips else 'not mirrored'}, zooms {', '.join(map(str, zooms))}"
+
+
+def load(sources: Sequence[str | None], checkpoint: str | None = None, *, planes: Sequence[int] = (),
+         **options: Any) -> Members:
+  """The models of some runs; but for `planes` (see Members) the arguments are those of predictor.load, for all."""
+  return Members([predictor.load(source, checkpoint, **options) for source in sources], planes)
+
+
+def own_names(carried: Sequence[str], ours: Sequence[str]) -> dict[str, str]:
+  """What the input's own columns are called in a table with columns of ours.
 
   One that has the name of one of ours, in large or small letters, gets the suffix `_input`.
   """
-  taken, names = {"id", "model", *(name.lower() for name in answers)}, {}
+  taken, names = {name.lower() for name in ours}, {}
   for name in carried:
     new = name
     while new.lower() in taken:
@@ -112,17 +151,16 @@ def own_names(carried: Sequence[str], answers: Sequence[str]) -> dict[str, str]:
   return names
 
 
-def predict(members: Members, given: inputs.Input, output: Path, *, shard_rows: int = 8192, workers: int | None = None,
-            planes: Sequence[int] = (), overwrite: bool = False, progress: bool = True) -> int:
+def predict(answerer: Answerer, given: inputs.Input, output: Path, *, shard_rows: int = 8192,
+            workers: int | None = None, overwrite: bool = False, progress: bool = True) -> int:
   """Predicts all galaxies of an input into a table, going on where an interrupted call stopped.
 
   Args:
-    members: the models.
+    answerer: what is asked about each galaxy, the models of `load` for instance.
     given: the galaxies.
     output: the table, whose ending says its format.
     shard_rows: galaxies of a finished part.
     workers: threads that decode; None: one for each core.
-    planes: see inputs.pixels_of.
     overwrite: replace a table that is there.
     progress: whether to show a progress bar.
 
@@ -132,12 +170,12 @@ def predict(members: Members, given: inputs.Input, output: Path, *, shard_rows: 
   Raises:
     ValueError: as shards.opened.
   """
-  names = own_names(given.columns.names, members.schema.names)
+  names = own_names(given.columns.names, ["id", "model", *answerer.schema.names])
   schema = pa.schema([("id", given.ids), *((names[field.name], field.type) for field in given.columns),
-                      ("model", pa.string()), *members.schema])
+                      ("model", pa.string()), *answerer.schema])
   if changed := [f"{old} as {new}" for old, new in names.items() if old != new]:
     logger.info("Columns of the input whose names are taken: %s.", ", ".join(changed))
-  job = {**members.identity(), **given.identity, "shard_rows": shard_rows, "planes": [str(plane) for plane in planes],
+  job = {**answerer.identity(), **given.identity, "shard_rows": shard_rows,
          "columns": [f"{field.name} ({field.type})" for field in schema]}
   with shards.opened(output, schema, job, overwrite=overwrite) as done:
     start = min(done.done * shard_rows, given.count)
@@ -146,15 +184,15 @@ def predict(members: Members, given: inputs.Input, output: Path, *, shard_rows: 
     parts = () if done.complete else given.parts(shard_rows, done.done)
     with tqdm(total=given.count, initial=start, desc="predicting", unit="image",
               disable=None if progress else True) as bar:
-      for part, good, answers, failures in _predicted(members, given, parts, workers or cores(), planes, bar.update):
+      for part, good, said, failures in _predicted(answerer, given, parts, workers or cores(), bar.update):
         columns = {"id": part.ids.take(good), **{new: part.carried[old].take(good) for old, new in names.items()},
-                   "model": pa.array([members.name] * len(good), pa.string())}
-        done.add(pa.table(columns | dict(zip(answers.column_names, answers.columns, strict=True))), failures)
+                   "model": pa.array([answerer.name] * len(good), pa.string())}
+        done.add(pa.table(columns | dict(zip(said.column_names, said.columns, strict=True))), failures)
     return done.finish()
 
 
-def _predicted(members: Members, given: inputs.Input, parts: Iterable[inputs.Part], workers: int,
-               planes: Sequence[int], advance: Callable[[int], Any],
+def _predicted(answerer: Answerer, given: inputs.Input, parts: Iterable[inputs.Part], workers: int,
+               advance: Callable[[int], Any],
                ) -> Iterator[tuple[inputs.Part, pa.Array, pa.Table, list[shards.Failure]]]:
   """Of each part: itself, its rows that could be used, their answers, and what failed.
 
@@ -162,14 +200,14 @@ def _predicted(members: Members, given: inputs.Input, parts: Iterable[inputs.Par
   """
   def decode(chunk):
     part, start, stop = chunk
-    return [_pixels_or_reason(members, given, part.places[row], planes) for row in range(start, stop)]
+    return [_pixels_or_reason(answerer, given, part.places[row]) for row in range(start, stop)]
 
   chunks = ((part, start, min(start + _CHUNK, len(part.ids))) for part in parts
             for start in range(0, len(part.ids), _CHUNK))
-  batch = members.batch_size
+  batch = answerer.batch_size
   for (part, start, stop), results in _ahead(decode, chunks, workers, 2 * (workers + -(-batch // _CHUNK))):
     if start == 0:
-      good, waiting, answered, failures = [], [], [members.schema.empty_table()], []
+      good, waiting, answered, failures = [], [], [answerer.schema.empty_table()], []
     for row, result in enumerate(results, start):
       if isinstance(result, str):
         failures.append(shards.Failure(part.ids[row].as_py(), given.shown(part.places[row]), result))
@@ -177,17 +215,17 @@ def _predicted(members: Members, given: inputs.Input, parts: Iterable[inputs.Par
         good.append(row)
         waiting.append(result)
     while len(waiting) >= batch or (waiting and stop == len(part.ids)):
-      answered.append(pa.table(members.table(waiting[:batch])))
+      answered.append(pa.table(answerer.table(waiting[:batch])))
       del waiting[:batch]
     advance(len(results))
     if stop == len(part.ids):
       yield part, pa.array(good, pa.int64()), pa.concat_tables(answered), failures
 
 
-def _pixels_or_reason(members, given, place, planes):
+def _pixels_or_reason(answerer, given, place):
   """An image's pixels, or a text that says why it has none."""
   try:
-    return members.pixels(given.read(place), given.shown(place), planes)
+    return answerer.pixels(given.read(place), given.shown(place))
   except ImageError as error:
     return str(error)
 
@@ -218,15 +256,16 @@ def main(_) -> int:
   if len(set(FLAGS.ensemble or [])) < len(FLAGS.ensemble or []):
     raise ValueError(f"--ensemble={','.join(FLAGS.ensemble)} names a run twice.")
   sources = FLAGS.ensemble or [FLAGS.workdir]
-  return run(lambda: load(sources, FLAGS.checkpoint, tta=FLAGS.tta, batch_size=FLAGS.batch_size), "predictions")
+  return run(lambda planes: load(sources, FLAGS.checkpoint, planes=planes, tta=FLAGS.tta,
+                                 batch_size=FLAGS.batch_size), "predictions")
 
 
-def run(make_members: Callable[[], Members], what: str) -> int:
+def run(make_answerer: Callable[[tuple[int, ...]], Answerer], what: str) -> int:
   """What the flags of `define_flags` ask for; returns the exit status.
 
   Args:
-    make_members: makes the models, once the flags were found right.
-    what: they give, in words.
+    make_answerer: from the planes of FITS cubes to what is asked, once the flags were found right.
+    what: is given, in words.
   """
   output, planes = Path(FLAGS.output).expanduser(), _planes()
   tables.check_writable(output)
@@ -234,10 +273,10 @@ def run(make_members: Callable[[], Members], what: str) -> int:
     shards.check_new(output, overwrite=FLAGS.overwrite)
   given = inputs.find(FLAGS.input, path_column=FLAGS.path_column, id_column=FLAGS.id_column, data_dir=FLAGS.data_dir,
                       manual_dir=FLAGS.manual_dir)
-  members = make_members()
-  logger.info("%s galaxies of %s, model %s.", f"{given.count:,}", FLAGS.input, members.name)
+  answerer = make_answerer(planes)
+  logger.info("%s galaxies of %s, model %s.", f"{given.count:,}", FLAGS.input, answerer.name)
   began = time.monotonic()
-  failed = predict(members, given, output, shard_rows=FLAGS.shard_rows, workers=FLAGS.workers, planes=planes,
+  failed = predict(answerer, given, output, shard_rows=FLAGS.shard_rows, workers=FLAGS.workers,
                    overwrite=FLAGS.overwrite)
   logger.info("The %s of %s galaxies are in %s, after %.1f s.", what, f"{given.count - failed:,}", output,
               time.monotonic() - began)
@@ -250,11 +289,9 @@ def run(make_members: Callable[[], Members], what: str) -> int:
 
 def _planes():
   """The planes of a FITS cube that are to be seen; ValueError."""
-  given = FLAGS.planes or []
-  if len(given) not in (0, 1, 3) or not all(plane.isdigit() for plane in given):
-    raise ValueError(f"--planes is {','.join(given)}; expected the numbers, from 0, of three planes, red, green and "
-                     "blue, or of one.")
-  return tuple(map(int, given))
+  planes = tuple(int(plane) if plane.isdecimal() else plane for plane in FLAGS.planes or ())
+  inputs.check_planes(planes)
+  return planes
 
 
 def define_flags(output: str):
@@ -280,5 +317,5 @@ def define_flags(output: str):
 
 if __name__ == "__main__":
   define_flags("NAME.parquet, .csv, .fits or .vot")
-  flags.DEFINE_list("ensemble", None, "Several runs, whose mean answers.")
+  flags.DEFINE_list("ensemble", None, "Several runs, whose mean answers, without intervals and novelty.")
   sys.exit(run_command(main))

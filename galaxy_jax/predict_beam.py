@@ -1,8 +1,10 @@
 """Predictions by Apache Beam, for catalogues that one machine would take too long over.
 
-  rows, failures = pipeline | … | PredictRows("gs://bucket/runs/gz2"), each a PCollection of dicts
+  found = pipeline | … | PredictRows("/shared/runs/gz2")  # found.rows and found.failures, PCollections of dicts
 
-Needs: pip install 'galaxy_jax[scale]'. The rows are those of `python -m galaxy_jax.predict`.
+The run is in a folder under a path that every worker can read, as can who starts the pipeline; without one it is the
+model that comes with the package. Needs: pip install 'galaxy_jax[scale]'. The rows are those of
+`python -m galaxy_jax.predict`.
 """
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -10,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from galaxy_jax import inputs, predict, shards
+from galaxy_jax import inputs, predict, shards, shipped
 from tfds_builders import extras
 from tfds_builders.images import ImageError
 
@@ -33,27 +35,36 @@ class PredictRows(beam.PTransform):
     """See predict.load.
 
     Args:
-      workdir: a run, or several whose mean answers; None: the model that comes with the package.
+      workdir: a run's folder, which every worker reads, or several whose mean answers; None: the model that comes with
+        the package.
       checkpoint, tta: as predictor.load takes them.
       batch_size: images a device call.
-      planes: see inputs.pixels_of.
+      planes: see inputs.check_planes.
+
+    Raises:
+      FileNotFoundError: there is no such run.
+      ValueError: the planes are none.
     """
     super().__init__()
     workdirs = [workdir] if workdir is None or isinstance(workdir, str) else list(workdir)
-    self._batch_size, self._planes = batch_size, tuple(planes)
-    self._load = partial(predict.load, workdirs, checkpoint=checkpoint, tta=tta, batch_size=batch_size)
+    for one in workdirs:  # here, not on each worker once the pipeline runs
+      shipped.folder(one)
+    inputs.check_planes(planes)
+    self._batch_size = batch_size
+    self._load = partial(predict.load, workdirs, checkpoint=checkpoint, planes=tuple(planes), tta=tta,
+                         batch_size=batch_size)
 
   def expand(self, images):
     """Called by Beam: the DoOutputsTuple of rows and failures."""
     batches = images | "batch" >> beam.BatchElements(min_batch_size=self._batch_size, max_batch_size=self._batch_size)
-    return batches | "predict" >> beam.ParDo(_Predict(self._load, self._planes)).with_outputs(FAILURES, main=ROWS)
+    return batches | "predict" >> beam.ParDo(_Predict(self._load)).with_outputs(FAILURES, main=ROWS)
 
 
 class _Predict(beam.DoFn):
   """Rows of a batch of images; the models are one for all threads of a worker."""
 
-  def __init__(self, load, planes):
-    self._load, self._planes, self._shared = load, planes, _SHARED.Shared()
+  def __init__(self, load):
+    self._load, self._shared = load, _SHARED.Shared()
 
   def setup(self):
     self._members = self._shared.acquire(self._load)
@@ -62,7 +73,7 @@ class _Predict(beam.DoFn):
     good, pixels = [], []
     for image in batch:
       try:
-        pixels.append(self._members.pixels(_bytes_of(image), str(image.get("path", "")), self._planes))
+        pixels.append(self._members.pixels(_bytes_of(image), str(image.get("path", ""))))
         good.append(image)
       except ImageError as error:
         failure = shards.Failure(image["id"], str(image.get("path", "")), str(error))
@@ -72,7 +83,7 @@ class _Predict(beam.DoFn):
     answers = pa.table(self._members.table(pixels))
     for image, said in zip(good, answers.to_pylist(), strict=True):
       carried = [name for name in image if name not in ("id", "bytes")]
-      names = predict.own_names(carried, answers.column_names)
+      names = predict.own_names(carried, ["id", "model", *answers.column_names])
       yield {"id": image["id"], **{names[name]: image[name] for name in carried}, "model": self._members.name, **said}
 
 

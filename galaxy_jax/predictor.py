@@ -5,6 +5,7 @@
   answers = model.answers(np.stack([model.decode(data) for data in files]))
 """
 import hashlib
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,15 +17,17 @@ import ml_collections
 import numpy as np
 import pyarrow as pa
 
-from galaxy_jax import calibration, decision_tree, evaluation, experiment, shipped, temperature, workdirs
+from galaxy_jax import calibration, decision_tree, evaluation, experiment, shipped, temperature, uncertainty, workdirs
 from galaxy_jax.data import decode
 from galaxy_jax.parallel import Parallel
 from tfds_builders.gz2_tree import COLUMNS
 
+logger = logging.getLogger(__name__)
+
 #: The model that the package brings along.
 SHIPPED = shipped.DEFAULT
-#: The share of voted fractions that the intervals of an answer are to hold.
-LEVEL = 0.9
+#: Images that a device call may take, beside a whole batch: a single one does not pay for many.
+_FEW = (1, 8)
 
 
 class Answers(NamedTuple):
@@ -32,7 +35,8 @@ class Answers(NamedTuple):
 
   Attributes:
     fractions: (N, K) float32, of the answers of the decision tree or of the classes.
-    lower, upper: (N, 37), between which LEVEL of the volunteers' own fractions lie; None where that was not measured.
+    lower, upper: (N, 37), between which uncertainty.SHOWN of the volunteers' own fractions lie; None where that was not
+      measured.
     novelty: (N,): how unlike the galaxies that the model knows an image is; 1 is reached by one in a hundred galaxies.
       None where that was not measured.
     features: (N, D) float32, what the answers are made from.
@@ -53,8 +57,10 @@ class Predictor:
     columns: the names of its outputs: the 37 answers of the decision tree, or the classes.
     crop: side of the central square of a file's image that it sees, in pixels; None: the largest there is.
     size: pixels that this becomes.
-    batch_size: images a device call takes.
-    views: test-time views that an answer is the mean of.
+    batch_size: images a device call takes, at most.
+    step: of training, at which the model was taken.
+    views: how many test-time views an answer is the mean of, and
+    looks: which: (rotations, flips, zooms).
     variables: first argument of `compiled`, on the devices.
     compiled: (variables, images (B, size, size, 3) uint8) → (B, K) float32, a pure function for any B.
     facts: how the model came to be, as short texts and numbers.
@@ -63,9 +69,15 @@ class Predictor:
 
   def __init__(self, name: str, config: ml_collections.ConfigDict, classes: tuple[str, ...] | None, variables: Any,
                measured: calibration.Calibration, facts: dict[str, Any]):
-    """As `of_run` puts it together; `config` and `classes` are the run's, `variables` on the host."""
-    self.name, self.task, self.facts, self.calibration = name, config.task, facts, measured
-    self._config, self._classes = config, classes
+    """As `of_run` puts it together; `config` and `classes` are the run's, `variables` on the host.
+
+    A calibration with another checkpoint or other views than these is left out.
+    """
+    self.name, self.task, self.facts, self.step = name, config.task, facts, facts["step"]
+    self._config, self._classes, self._measured = config, classes, measured
+    self.looks = (config.eval.rotations, config.eval.flips, tuple(config.eval.zooms))
+    other = measured.differences(self.step, self.looks)
+    self.calibration = calibration.Calibration() if other else measured
     self.columns = COLUMNS if classes is None else classes
     self.crop, self.size = config.data.crop or None, config.data.size
     self.views = experiment.views(config)
@@ -73,7 +85,7 @@ class Predictor:
     self.batch_size = -(-config.eval.batch_size // self._parallel.device_count) * self._parallel.device_count
     self.variables = self._parallel.replicate(variables)
     task = experiment.make_task(config, axis_name=None, all_views=True, classes=classes)
-    self._describe, self.explain = task.describe, task.explain
+    self._describe = task.describe
     self._step = self._parallel.compile(lambda variables, images, *, axis_name: task.describe(variables, images))
 
   @property
@@ -92,7 +104,7 @@ class Predictor:
   def _with(self, **changes):
     config = self._config.copy_and_resolve_references()
     config.eval.update(changes)
-    return Predictor(self.name, config, self._classes, self.variables, self.calibration, self.facts)
+    return Predictor(self.name, config, self._classes, self.variables, self._measured, self.facts)
 
   def decode(self, data: bytes) -> np.ndarray:
     """The bytes of a JPEG or PNG file as the model takes them, (size, size, 3) uint8.
@@ -109,8 +121,8 @@ class Predictor:
       ValueError: another shape or type.
     """
     fractions, features = self._run(pixels)
-    bounds = self.calibration.intervals.bounds(fractions, LEVEL) if self.calibration.intervals else (None, None)
-    familiar = self.calibration.familiar
+    intervals, familiar = self.calibration.intervals, self.calibration.familiar
+    bounds = intervals.bounds(fractions, uncertainty.SHOWN) if intervals else (None, None)
     return Answers(fractions, *bounds, familiar.novelty(features) if familiar else None, features)
 
   def predict(self, pixels: np.ndarray) -> np.ndarray:
@@ -144,8 +156,14 @@ class Predictor:
       columns["novelty"] = pa.array(answers.novelty)
     return columns
 
+  def _call_size(self, rows):
+    """The images of the device call for so many: few sizes, as each is compiled by itself."""
+    devices = self._parallel.device_count
+    sizes = [-(-few // devices) * devices for few in _FEW]
+    return next((size for size in sizes if rows <= size < self.batch_size), self.batch_size)
+
   def _run(self, pixels):
-    """(outputs (N, K), features (N, D)) of decoded images, by batches that the last of is filled up."""
+    """(outputs (N, K), features (N, D)) of decoded images, by batches the last of which is filled up."""
     pixels = np.asarray(pixels)
     wanted = (self.size, self.size, 3)
     if pixels.shape[1:] != wanted or pixels.dtype != np.uint8:
@@ -154,7 +172,7 @@ class Predictor:
     parts = []
     for start in range(0, max(len(pixels), 1), self.batch_size):
       part = pixels[start:start + self.batch_size]
-      missing = self.batch_size - len(part)
+      missing = self._call_size(len(part)) - len(part)
       full = np.concatenate([part, np.zeros((missing, *wanted), np.uint8)]) if missing else part
       result = self._parallel.fetch(self._step(self.variables, self._parallel.split_rows(full)))
       parts.append([values[:len(part)] for values in result])
@@ -207,7 +225,10 @@ def of_run(config: ml_collections.ConfigDict, folder: Path, trained: evaluation.
   facts = {"model": config.model.name, "parameters": trained.parameters, "step": trained.step,
            **{key.replace("_", " "): value for key, value in experiment.galaxy_origins(config).items()},
            "calibrated on": measured.origin.get("data", "nothing")}
-  return Predictor(name, config, workdirs.read_classes(folder), trained.variables, measured, facts)
+  model = Predictor(name, config, workdirs.read_classes(folder), trained.variables, measured, facts)
+  if other := measured.differences(model.step, model.looks):
+    logger.info("Without intervals and novelty: those of %s were measured with %s.", name, " and ".join(other))
+  return model
 
 
 def fingerprint(*values: Any) -> str:

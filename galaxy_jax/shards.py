@@ -7,6 +7,7 @@ import contextlib
 import csv
 import glob
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,9 @@ class Shards:
     else:
       listed.unlink(missing_ok=True)
     tables.write(self._output, self._schema, self._tables())
-    shutil.rmtree(self._folder)
+    # A kill while files are removed one by one must not leave parts under a name that the next job looks at.
+    gone = self._folder.rename(self._folder.with_name(f".{self._folder.name}.{os.getpid()}.tmp"))
+    shutil.rmtree(gone)
     return count
 
   def _path(self, number):
@@ -119,6 +122,8 @@ def opened(output: Path, schema: pa.Schema, job: dict[str, Any], *, overwrite: b
     theirs = _read_job(folder)
     if theirs is None:
       check_new(output, overwrite=overwrite)
+      for part in folder.glob("part-*.parquet"):  # whose they are nobody knows
+        part.unlink()
       write_json(folder / _JOB, {"job": job})
     elif different := _differing(theirs["job"], job):
       raise ValueError(f"{folder} holds the finished parts of another job:\n  " + "\n  ".join(different)
@@ -128,7 +133,10 @@ def opened(output: Path, schema: pa.Schema, job: dict[str, Any], *, overwrite: b
       check_new(output, overwrite=overwrite)
     # A killed process leaves what it was writing.
     for left in (*folder.glob(".*.tmp"), *output.absolute().parent.glob(f".{glob.escape(output.name)}.*.tmp")):
-      left.unlink(missing_ok=True)
+      if left.is_dir():
+        shutil.rmtree(left)
+      else:
+        left.unlink(missing_ok=True)
     yield Shards(output, schema, job)
 
 

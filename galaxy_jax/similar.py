@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from galaxy_jax import embed, feature_map, inputs, neighbours, predictor
+from galaxy_jax import embed, feature_map, inputs, neighbours, tables
 from galaxy_jax.command import run_command
 from galaxy_jax.files import write_whole
 from tfds_builders.images import ImageError
@@ -134,15 +134,18 @@ def main(_) -> int:
                      "--anomalies and --map.")
   if FLAGS.relabel and not FLAGS.anomalies:
     raise ValueError("--relabel goes with --anomalies.")
-  _check_outputs()
-  features = embed.read(Path(FLAGS.features).expanduser())
+  for flag, ending in (("output", ".csv"), ("sheet", ".png"), ("map", ".html"), ("labels", ".csv")):
+    if FLAGS[flag].value:
+      tables.check_place(_path(flag), [ending], f"--{flag}")
+  features = embed.read(_path("features"))
   components = neighbours.principal(features.values, FLAGS.variance, whiten=FLAGS.whiten)
   points = components.of(features.values)
   given = FLAGS.input and inputs.find(FLAGS.input, data_dir=FLAGS.data_dir, manual_dir=FLAGS.manual_dir)
-  images = feature_map.Pictures(features.ids, features.paths, features.about["crop"], given or None)
+  images = feature_map.Pictures(features.ids, features.paths, features.about["crop"], features.about["planes"],
+                                given or None)
   if FLAGS.map:
-    draw_map(features, points, Path(FLAGS.map), method=FLAGS.method, count=FLAGS.points, images=images)
-    logger.info("The map is %s; it opens in a browser.", FLAGS.map)
+    draw_map(features, points, _path("map"), method=FLAGS.method, count=FLAGS.points, images=images)
+    logger.info("The map is %s; it opens in a browser.", _path("map"))
   elif FLAGS.anomalies:
     _anomalies(features, points, images)
   else:
@@ -157,37 +160,41 @@ def _alike(features, points, components, images):
     distances, rows = neighbours.nearest_to_row(points, query, FLAGS.count)
     face, name = images.thumbnails([query], feature_map.TILE)[0], FLAGS.id
   else:
-    path = Path(FLAGS.image).expanduser()
-    model = predictor.load(FLAGS.workdir, tta=features.about["tta"])
-    embed.check_model(features, model)
-    pixels = _image(path, model)
+    path = _path("image")
+    model = embed.load_model(features, FLAGS.workdir)
+    pixels = _image(path, model, features.about["planes"])
     queries = components.of(model.features(pixels[None]))
     distances, rows = (values[0] for values in neighbours.nearest(points, queries, FLAGS.count))
     face, name = feature_map.scaled(pixels, feature_map.TILE), path.name
   for distance, row in zip(distances, rows, strict=True):
     print(f"{distance:.4f}  {features.ids[row]}  {features.paths[row]}")
   if FLAGS.output:
-    _write_csv(Path(FLAGS.output), ("id", "distance", "path"),
+    _write_csv(_path("output"), ("id", "distance", "path"),
                [(features.ids[row], f"{distance:.6f}", features.paths[row])
                 for distance, row in zip(distances, rows, strict=True)])
   if FLAGS.sheet:
     faces = np.concatenate([face[None], images.thumbnails(rows, feature_map.TILE)])
     captions = [(name, "asked for"), *((features.ids[row], f"distance {distance:.3f}")
                                        for distance, row in zip(distances, rows, strict=True))]
-    feature_map.write_sheet(Path(FLAGS.sheet), faces, captions, marked=1)
+    feature_map.write_sheet(_path("sheet"), faces, captions, marked=1)
 
 
-def _image(path, model):
+def _path(flag):
+  """The path that a flag names."""
+  return Path(FLAGS[flag].value).expanduser()
+
+
+def _image(path, model, planes):
   """An image file as the model takes it, (size, size, 3) uint8."""
   try:
-    return inputs.pixels_of(path.read_bytes(), path.name, model)
+    return inputs.pixels_of(inputs.read_file(path), path.name, model, planes)
   except ImageError as error:
     raise ValueError(f"--image={path} {error}.") from error
 
 
 def _anomalies(features, points, images):
   """Prints, and keeps as the flags say, what is oddest, after asking the user where that is wanted."""
-  path = Path(FLAGS.labels or f"{FLAGS.features}.labels.csv").expanduser()
+  path = _path("labels") if FLAGS.labels else Path(f"{_path('features')}.labels.csv")
   odd = neighbours.oddness(points)
   labels = (relabel(features, points, odd, path, FLAGS.count) if FLAGS.relabel
             else read_labels(path, features.ids))
@@ -196,13 +203,13 @@ def _anomalies(features, points, images):
   for row in rows:
     print(f"{scores[row]:.4f}  {labels.get(row, ''):4s}  {features.ids[row]}  {features.paths[row]}")
   if FLAGS.output:
-    _write_csv(Path(FLAGS.output), ("id", "score", "oddness", "interesting", "path"),
+    _write_csv(_path("output"), ("id", "score", "oddness", "interesting", "path"),
                [(features.ids[row], f"{scores[row]:.6f}", f"{odd[row]:.6f}", labels.get(row, ""), features.paths[row])
                 for row in rows])
   if FLAGS.sheet:
     captions = [(features.ids[row], " ".join(filter(None, (f"score {scores[row]:.3f}", labels.get(row)))))
                 for row in rows]
-    feature_map.write_sheet(Path(FLAGS.sheet), images.thumbnails(rows, feature_map.TILE), captions)
+    feature_map.write_sheet(_path("sheet"), images.thumbnails(rows, feature_map.TILE), captions)
 
 
 def _write_csv(path, header, rows):
@@ -212,17 +219,6 @@ def _write_csv(path, header, rows):
   table.writerow(header)
   table.writerows(rows)
   write_whole(path, lambda fresh: Path(fresh).write_text(text.getvalue(), encoding="utf-8"))
-
-
-def _check_outputs():
-  """Refuses names that nothing could be written to before anything is computed."""
-  for flag, endings in (("output", (".csv",)), ("sheet", (".png",)), ("map", (".html",)), ("labels", (".csv",))):
-    path = FLAGS[flag].value and Path(FLAGS[flag].value).expanduser()
-    if path and path.suffix not in endings:
-      raise ValueError(f"--{flag} is {path}; expected a name that ends in {' or '.join(endings)}.")
-    if path and (path.is_dir() or not path.parent.is_dir()):
-      raise ValueError(f"--{flag} is {path}, which cannot be written: "
-                       + ("it is a folder." if path.is_dir() else f"there is no folder {path.parent}."))
 
 
 def _define_flags():

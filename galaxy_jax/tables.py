@@ -6,7 +6,7 @@ other two (extra `survey`), holds them whole.
 import contextlib
 import csv as plain_csv
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -111,19 +111,27 @@ def check_writable(path: str | Path, schema: pa.Schema | None = None) -> None:
       a column of that type.
   """
   path, kind = Path(path), format_of(path)
-  if kind is None:
-    raise ValueError(f"{path} ends like no table that can be written; expected "
-                     f"{', '.join(endings[0] for endings in ENDINGS.values())}.")
-  if not path.absolute().parent.is_dir():
-    raise ValueError(f"{path} cannot be written: its folder does not exist.")
-  if path.is_dir():
-    raise ValueError(f"{path} cannot be written: it is a folder.")
+  check_place(path, [endings[0] for endings in ENDINGS.values()] if kind is None else [path.suffix])
   if kind in ("fits", "votable"):
     extras.load("astropy.table", extra="survey", purpose=f"Writing {path.name}")
   for field in schema or () if kind != "parquet" else ():
     if not (_is_number(field.type) or _is_text(field.type)):
       raise ValueError(f"The column {field.name!r} holds values of type {field.type}, for which {path.suffix} has no "
                        "place. Write .parquet, or take the column out of the input.")
+
+
+def check_place(path: Path, endings: Sequence[str], flag: str = "--output") -> None:
+  """Refuses a name under which no file can be written; `flag` is the one that named it.
+
+  Raises:
+    ValueError: it ends in none of `endings`, it is a folder, or its folder is not there.
+  """
+  if path.suffix.lower() not in map(str.lower, endings):
+    raise ValueError(f"{flag} is {path}; expected a name that ends in {' or '.join(endings)}.")
+  if path.is_dir():
+    raise ValueError(f"{flag} is {path}, which cannot be written: it is a folder. Name a file.")
+  if not path.absolute().parent.is_dir():
+    raise ValueError(f"{flag} is {path}, which cannot be written: there is no folder {path.parent}. Make it first.")
 
 
 def _is_number(kind):
@@ -249,13 +257,13 @@ def _write_csv(fresh, schema, parts, _):
 def _write_astropy(fresh, schema, parts, kind):
   make = extras.load("astropy.table", extra="survey", purpose="Writing FITS and VOTable").Table
   table = pa.concat_tables([schema.empty_table(), *parts])
-  column = partial(_for_astropy, ascii_only=kind == "fits")
+  column = partial(for_astropy, ascii_only=kind == "fits")
   made = make({name: column(table[name].combine_chunks(), name) for name in schema.names})
   options = {"tabledata_format": "binary2"} if kind == "votable" else {}
   made.write(fresh, format=kind, **options)
 
 
-def _for_astropy(column, name, *, ascii_only):
+def for_astropy(column: pa.Array | pa.ChunkedArray, name: str, *, ascii_only: bool = False) -> np.ndarray:
   """A column as FITS and VOTable hold it: null is NaN, an empty text, or, of whole numbers, masked."""
   if isinstance(column, pa.ChunkedArray):
     column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -15,6 +15,8 @@ from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
 
 #: The shares of voted fractions that intervals are calibrated for.
 LEVELS = (0.5, 0.68, 0.9, 0.95)
+#: The one of them that is shown.
+SHOWN = 0.9
 #: Into how many parts of equally many the predicted fractions are divided.
 _PARTS = 12
 #: A fraction below this is all but certain, and says nothing of the others' errors.

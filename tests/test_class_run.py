@@ -57,8 +57,8 @@ class Flags(SimpleNamespace):
 def flags_of(**given):
   """The flags of galaxy_jax.evaluate, these given."""
   names = ("workdir", "workdirs", "weigh_on", "calibrate_on", "split", "rotations", "flips", "zooms", "batch_size",
-           "output", "builder", "label", "ignore_classes", "manual_dir", "data_dir")
-  return Flags(**dict.fromkeys(names) | {"checkpoint": "latest", "weights": "uniform"} | given)
+           "output", "checkpoint", "builder", "label", "ignore_classes", "manual_dir", "data_dir")
+  return Flags(**dict.fromkeys(names) | {"weights": "uniform"} | given)
 
 
 @pytest.fixture(scope="module")

@@ -1,41 +1,17 @@
 """Tables of features: what is in them, going on after a kill, and what is no such table."""
-import dataclasses
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import blob
+from predictions import MeanColours
 from pyarrow import parquet
 
-from galaxy_jax import embed, inputs, predict
-from galaxy_jax.data import decode
-
-
-@dataclasses.dataclass
-class Model:
-  """Stands in for a predictor: the features are an image's mean colours through a matrix."""
-  variables: Any
-  name: str = "a stand-in"
-  task: str = "votes"
-  columns: tuple = ("a", "b")
-  crop: int | None = None
-  size: int = 8
-  batch_size: int = 4
-  seen: Callable = lambda count: None
-
-  def decode(self, data):
-    return decode.decode_image(data, crop=self.crop, size=self.size)
-
-  def features(self, pixels):
-    self.seen(len(pixels))
-    return pixels.mean((1, 2), dtype=np.float32) @ self.variables["matrix"]
+from galaxy_jax import embed, inputs, predict, predictor
 
 
 @pytest.fixture
 def model():
-  return Model({"matrix": np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)})
+  return MeanColours(looks=(2, True, (1.0, 1.2)))
 
 
 @pytest.fixture
@@ -60,46 +36,72 @@ def test_every_image_has_its_features(model, folder, tmp_path):
   pixels = np.stack([model.decode(path.read_bytes()) for path in paths])
   np.testing.assert_allclose(features.values, model.features(pixels), rtol=1e-6)
   assert features.ids == [path.stem for path in paths] and features.paths == [str(path) for path in paths]
-  assert features.about["model"] == "a stand-in" and features.row("g03") == 3
+  assert features.about["model"] == "colours" and features.row("g03") == 3
   schema = parquet.read_schema(tmp_path / "f.parquet")
-  assert schema.field("features").type == pa.list_(pa.float32(), 5)
+  assert schema.names == ["id", "model", "path", "features"]
+  assert schema.field("features").type == pa.list_(pa.float32(), 3)
 
 
 def test_it_goes_on_where_it_was_killed(model, folder, tmp_path):
   write(model, folder, tmp_path / "whole.parquet")
-  batches = []
+  batches, features = [], model.features
 
-  def seen(count):
-    batches.append(count)
-    if len(batches) == 3:  # one is the empty image that tells the table's columns
+  def dying(pixels):
+    batches.append(len(pixels))
+    if len(batches) == 3:  # the first asks how many features there are
       raise RuntimeError("killed")
-  model.seen = seen
+    return features(pixels)
+  model.features = dying
   with pytest.raises(RuntimeError):
     write(model, folder, tmp_path / "f.parquet")
   assert not (tmp_path / "f.parquet").exists()
-  model.seen = batches.append
+  model.features = lambda pixels: batches.append(len(pixels)) or features(pixels)
   batches.clear()
   write(model, folder, tmp_path / "f.parquet")
-  assert batches == [1, 4, 3]
+  assert batches == [0, 4, 3]
   assert parquet.read_table(tmp_path / "f.parquet").equals(parquet.read_table(tmp_path / "whole.parquet"))
 
 
 def test_another_model_does_not_go_on_with_it(model, folder, tmp_path):
-  other = dataclasses.replace(model, variables={"matrix": model.variables["matrix"] + 1})
-  model.seen = lambda count: 1 / 0 if count > 1 else None
+  features = model.features
+  model.features = lambda pixels: features(pixels) if not len(pixels) else 1 / 0
   with pytest.raises(ZeroDivisionError):
     write(model, folder, tmp_path / "f.parquet")
-  with pytest.raises(ValueError, match="another job"):
-    write(other, folder, tmp_path / "f.parquet")
+  for other in (MeanColours(scale=2, looks=model.looks), model.with_views(4, True)):
+    with pytest.raises(ValueError, match="another job"):
+      write(other, folder, tmp_path / "f.parquet")
 
 
-def test_features_know_their_model(model, folder, tmp_path):
+def test_features_know_their_model(model, folder, tmp_path, monkeypatch):
   write(model, folder, tmp_path / "f.parquet")
+  features, asked = embed.read(tmp_path / "f.parquet"), []
+  monkeypatch.setattr(predictor, "load", lambda *given: asked.append(given) or MeanColours())  # a run has its own views
+  assert embed.load_model(features, "run").looks == model.looks
+  assert asked == [("run", model.step)]
+  monkeypatch.setattr(predictor, "load", lambda *_: MeanColours("another", scale=2))
+  with pytest.raises(ValueError, match="of the model colours, and another is another"):
+    embed.load_model(features, "run")
+
+  def missing(*_):
+    raise FileNotFoundError("There is no checkpoint 7.")
+  monkeypatch.setattr(predictor, "load", missing)
+  with pytest.raises(FileNotFoundError, match=r"no checkpoint 7\. The features are of the model colours, step 7"):
+    embed.load_model(features, "run")
+
+
+def test_planes_are_kept(model, tmp_path):
+  fits = pytest.importorskip("astropy.io.fits")
+  (tmp_path / "i").mkdir()
+  fits.PrimaryHDU(np.random.default_rng(1).exponential(10, (3, 12, 12))).writeto(tmp_path / "i/c.fits")
+  answerer = embed.Embedder(model, (2, 1, 0))
+  given = inputs.find(str(tmp_path / "i"))
+  assert predict.predict(answerer, given, tmp_path / "f.parquet", progress=False) == 0
   features = embed.read(tmp_path / "f.parquet")
-  embed.check_model(features, model)
-  other = dataclasses.replace(model, name="another", variables={"matrix": model.variables["matrix"] * 2})
-  with pytest.raises(ValueError, match="of the model a stand-in, and another is another"):
-    embed.check_model(features, other)
+  assert features.about["planes"] == [2, 1, 0]
+  pixels = inputs.pixels_of((tmp_path / "i/c.fits").read_bytes(), "c.fits", model, (2, 1, 0))
+  np.testing.assert_allclose(features.values, model.features(pixels[None]), rtol=1e-6)
+  with pytest.raises(ValueError, match="The planes are 0,1"):
+    embed.Embedder(model, (0, 1))
 
 
 def test_what_cannot_be_read_is_said(model, tmp_path):
@@ -109,6 +111,12 @@ def test_what_cannot_be_read_is_said(model, tmp_path):
   with pytest.raises(ValueError, match="no Parquet table"):
     embed.read(tmp_path / "f.parquet")
   parquet.write_table(pa.table({"id": [1], "features": [[1.0]]}), tmp_path / "f.parquet")
+  with pytest.raises(ValueError, match="no table of features"):
+    embed.read(tmp_path / "f.parquet")
+  field = pa.field("features", pa.list_(pa.float32(), 1), metadata={"galaxy_jax": '{"model": "of who knows what"}'})
+  parquet.write_table(pa.table([pa.array([1]), pa.array([[1.0]], field.type)], schema=pa.schema([("id", pa.int64()),
+                                                                                                field])),
+                      tmp_path / "f.parquet")
   with pytest.raises(ValueError, match="no table of features"):
     embed.read(tmp_path / "f.parquet")
 

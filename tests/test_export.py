@@ -36,7 +36,8 @@ def model():
   variables = experiment.make_task(config, axis_name=None, all_views=False).init(jax.random.key(0))
   rng = np.random.default_rng(0)
   variables = jax.tree.map(lambda leaf: leaf + rng.uniform(0, 0.2, leaf.shape).astype(np.float32), variables)
-  return predictor.Predictor("small", config, None, variables, calibration.Calibration(), {"trained on": "nothing"})
+  return predictor.Predictor("small", config, None, variables, calibration.Calibration(),
+                             {"trained on": "nothing", "step": 0})
 
 
 def test_the_file_answers_as_the_model_without_this_package(model, tmp_path):
@@ -69,7 +70,7 @@ def test_the_views_are_in_the_file(model):
   assert np.abs(one - model.predict(images)).max() > 1e-4
 
 
-@pytest.mark.parametrize(("name", "message"), [("model.bin", "NAME.zip"), ("nowhere/model.zip", "is no folder")])
+@pytest.mark.parametrize(("name", "message"), [("model.bin", "ends in .zip"), ("nowhere/model.zip", "no folder")])
 def test_a_name_that_cannot_be_is_refused(model, tmp_path, name, message):
   with pytest.raises(ValueError, match=message):
     export.write(model, tmp_path / name)

@@ -9,6 +9,7 @@ import pytest
 from own_survey import build, colours, encoded, survey, write_csv
 from PIL import Image
 from predictions import MeanColours, folder
+from pyarrow import parquet
 
 from galaxy_jax import inputs, tables
 from tfds_builders.images import ImageError
@@ -50,6 +51,20 @@ def test_a_folder_and_a_pattern(tmp_path):
   assert rows_of(inputs.find(f"{tmp_path}/*/*.tif")) == [("c", b"tiff")]
 
 
+def test_links_to_folders_are_followed_once(tmp_path):
+  sample(tmp_path / "survey")
+  folder(tmp_path / "elsewhere/deep", 2)
+  try:
+    (tmp_path / "survey/link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+  except OSError:
+    pytest.skip("this file system has no links")
+  (tmp_path / "elsewhere/round").symlink_to(tmp_path / "survey", target_is_directory=True)
+  (tmp_path / "elsewhere/deep/self").symlink_to("..", target_is_directory=True)
+  (tmp_path / "survey/x/again").symlink_to(tmp_path / "elsewhere/deep", target_is_directory=True)
+  names = [place for part in inputs.find(str(tmp_path / "survey")).parts(100, 0) for place in part.places]
+  assert names == ["a.JPG", "b.png", "link/deep/000.png", "link/deep/001.png", *SAMPLE[2:]]
+
+
 def test_a_folder_is_another_with_other_files(tmp_path):
   folder(tmp_path, 3)
   first = inputs.find(str(tmp_path)).identity
@@ -69,6 +84,25 @@ def test_a_zip(tmp_path):
   assert {given.shown(place) for place in part.places} == {f"{tmp_path}/i.zip/{name}" for name in SAMPLE}
 
 
+def test_a_member_of_a_zip_is_read_by_its_path(tmp_path):
+  files = sample(tmp_path / "f")
+  with zipfile.ZipFile(tmp_path / "i.ZIP", "w") as archive:
+    for name, data in files.items():
+      archive.writestr(name, data)
+  for name in SAMPLE:
+    assert inputs.read_file(tmp_path / "i.ZIP" / name) == files[name]
+  (tmp_path / "bad.zip").write_text("no zip")
+  for name, what in (("i.ZIP/none.jpg", "is not in .*i.ZIP"), ("bad.zip/a.jpg", "cannot be read .*no complete zip"),
+                     ("f/a.JPG/b", "is not there"), ("none.zip/a.jpg", "is not there")):
+    with pytest.raises(ImageError, match=what):
+      inputs.read_file(tmp_path / name)
+  # As a table of failures names them, once the archive is mended.
+  write_csv(tmp_path / "t.csv", [["id", "path"], ["b.png", f"{tmp_path}/i.ZIP/b.png"], ["new", "i.ZIP/new.png"]])
+  with zipfile.ZipFile(tmp_path / "i.ZIP", "a") as archive:
+    archive.writestr("new.png", b"new")
+  assert rows_of(inputs.find(str(tmp_path / "t.csv"))) == [("b.png", files["b.png"]), ("new", b"new")]
+
+
 def test_one_image(tmp_path):
   files = sample(tmp_path)
   assert rows_of(inputs.find(str(tmp_path / "a.JPG"))) == [("a", files["a.JPG"])]
@@ -82,15 +116,15 @@ def test_a_table(tmp_path, ending):
     pytest.importorskip("astropy")
   folder(tmp_path / "images", 5)
   table = pa.table({"ra": [0.5, 1.5, 2.5, 3.5, 4.5], "File": [f"images/{n:03d}.png" for n in range(5)],
-                    "objID": pa.array([587722981742084144 + n for n in range(5)])})
+                    "objID": pa.array([587722981742084144 + n for n in range(5)]), "name": list("abcde")})
   tables.write(tmp_path / f"t{ending}", table.schema, [table])
   given = inputs.find(str(tmp_path / f"t{ending}"))
-  assert (given.count, given.columns.names) == (5, ["ra", "File", "objID"])
+  assert (given.count, given.columns.names) == (5, ["ra", "File", "objID", "name"])
   assert rows_of(given) == [(587722981742084144 + n, encoded(colours(n), "PNG")) for n in range(5)]
   assert [part.carried["ra"].to_pylist() for part in given.parts(2, 1)] == [[2.5, 3.5], [4.5]]
   assert given.shown("images/000.png") == str(tmp_path / "images/000.png")
-  given = inputs.find(str(tmp_path / f"t{ending}"), id_column="ra", path_column="File")
-  assert [row[0] for row in rows_of(given)] == [0.5, 1.5, 2.5, 3.5, 4.5]
+  given = inputs.find(str(tmp_path / f"t{ending}"), id_column="name", path_column="File")
+  assert [row[0] for row in rows_of(given)] == list("abcde")
 
 
 def test_columns_of_a_table(tmp_path):
@@ -107,6 +141,25 @@ def test_columns_of_a_table(tmp_path):
     path.write_text(f"{header}\nx,2\n")
     with pytest.raises(ValueError, match=what):
       inputs.find(str(path), **options)
+
+
+def test_ids_are_integers_or_texts(tmp_path):
+  values = {"bytes": [b"a", None, b"\xc3\xa9"], "fixed": pa.array([b"ab", b"cd", None], pa.binary(2)),
+            "large": pa.array(["x", "y", None], pa.large_string()), "count": pa.array([7, None, 9], pa.uint16()),
+            "day": pa.array([1, 2, 3], pa.date32()), "money": pa.array([1, 2, 3], pa.decimal128(5, 2)),
+            "float": [0.5, 1.5, 2.5], "known": [True, False, None], "bad": [b"\xff", b"b", b"c"]}
+  path = tmp_path / "t.parquet"
+  parquet.write_table(pa.table({**values, "path": [f"{n}.png" for n in range(3)]}), path)
+  for name, ids in (("bytes", ["a", None, "é"]), ("fixed", ["ab", "cd", None]), ("large", ["x", "y", None]),
+                    ("count", [7, None, 9])):
+    given = inputs.find(str(path), id_column=name)
+    [part] = given.parts(5, 0)
+    assert part.ids.to_pylist() == ids and part.ids.type == given.ids
+  for name in ("day", "money", "float", "known"):
+    with pytest.raises(ValueError, match=f"column '{name}' is to say what .*expected integers or texts.*--id_column"):
+      inputs.find(str(path), id_column=name)
+  with pytest.raises(ValueError, match="'bad', of the galaxies' ids, holds bytes that are no text"):
+    next(inputs.find(str(path), id_column="bad").parts(5, 0))
 
 
 def test_paths_that_lead_nowhere(tmp_path):
@@ -210,7 +263,7 @@ def test_planes_of_a_cube():
   cube = np.random.default_rng(1).exponential(10, (3, 12, 12)).astype(np.float32)
   cube[2] *= 3
   data = fits_of(cube)
-  with pytest.raises(ImageError, match="cube of 3 planes; say which to take: --planes=2,1,0 makes the third red"):
+  with pytest.raises(ImageError, match="cube of 3 planes; say which to take: planes 2,1,0 make the third red"):
     inputs.pixels_of(data, "c.fits", MODEL)
   red_first, blue_first = (inputs.pixels_of(data, "c.fits", MODEL, planes) for planes in ((2, 1, 0), (0, 1, 2)))
   np.testing.assert_array_equal(red_first, blue_first[..., ::-1])

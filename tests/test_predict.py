@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from own_survey import colours, encoded, write_csv
 from predictions import MeanColours, expected, folder
 from pyarrow import parquet
 
-from galaxy_jax import datasets, experiment, inputs, predict, predictor, shards, tables
+from galaxy_jax import calibration, datasets, embed, experiment, inputs, predict, predictor, shards, tables
 from galaxy_jax.configs import base
 from galaxy_jax.evaluation import evaluate_splits
 from galaxy_jax.predict import Members
@@ -31,10 +32,10 @@ def whole(output):
   return pa.concat_tables([read.schema.empty_table(), *read.parts(1000)])
 
 
-def run(given, output, models=None, **options):
+def run(given, output, models=None, planes=(), **options):
   """Predicts; (failures, the table)."""
   options = {"shard_rows": 8, "progress": False} | options
-  failed = predict.predict(Members(models or [MeanColours()]), inputs.find(str(given)), output, **options)
+  failed = predict.predict(Members(models or [MeanColours()], planes), inputs.find(str(given)), output, **options)
   return failed, whole(output)
 
 
@@ -148,6 +149,19 @@ def test_failures_are_predicted_once_they_are_mended(tmp_path):
   np.testing.assert_array_equal(fractions(table), expected(0, 2, 4, 5))
 
 
+def test_failures_in_a_zip_are_predicted_once_they_are_mended(tmp_path):
+  def write(data):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+      archive.writestr("x/0.png", encoded(colours(0), "PNG"))
+      archive.writestr("x/1.png", data)
+  write(b"text")
+  assert run(tmp_path / "a.zip", tmp_path / "p.parquet")[0] == 1
+  write(encoded(colours(1), "PNG"))
+  failed, table = run(shards.failures_file(tmp_path / "p.parquet"), tmp_path / "q.parquet")
+  assert failed == 0 and table["id"].to_pylist() == [1]
+  np.testing.assert_array_equal(fractions(table), expected(1))
+
+
 def test_nothing_can_be_used(tmp_path):
   (tmp_path / "i").mkdir()
   (tmp_path / "i/a.png").write_bytes(b"")
@@ -200,10 +214,15 @@ def test_a_job_differs_by_its_model_its_input_and_its_parts(tmp_path):
   given, output = folder(tmp_path / "i", 20), tmp_path / "p.parquet"
   with pytest.raises(Killed):
     run(given, output, [killed_after(3)])
+  calibrated = MeanColours()
+  calibrated.calibration = calibration.Calibration(temperature=1.5)
   for what, options in (("shard_rows: 8 there, 4 now", {"shard_rows": 4}), ("planes", {"planes": (0,)}),
                         ("model: \"colours\" there, \"b\" now", {"models": [MeanColours("b")]}),
                         ("parameters", {"models": [MeanColours(scale=2)]}),
-                        ("pixels: None to 8 there, None to 9 now", {"models": [MeanColours(size=9)]})):
+                        ("pixels: None to 8 there, None to 9 now", {"models": [MeanColours(size=9)]}),
+                        ("views: 1 rotations, not mirrored, zooms 1.0 there, 1 rotations, not mirrored, zooms 1.2 now",
+                         {"models": [MeanColours(looks=(1, False, (1.2,)))]}),
+                        ("parameters", {"models": [calibrated]})):
     with pytest.raises(ValueError, match=r"finished parts of another job(.|\n)*" + what):
       run(given, output, **options)
   folder(tmp_path / "i", 21)
@@ -230,9 +249,8 @@ def test_an_ensemble_is_the_mean_of_its_members(tmp_path):
   _, table = run(tmp_path / "i", tmp_path / "p.parquet", models)
   own = [fractions(run(tmp_path / "i", tmp_path / f"{model.name}.parquet", [model])[1]) for model in models]
   np.testing.assert_allclose(fractions(table), np.mean(own, 0), rtol=1e-6)
-  assert table.column_names == ["id", "model", *(name for name in NAMES if name != "red_low")]
+  assert table.column_names == ["id", "model", *(name for name in NAMES if name not in ("red_low", "novelty"))]
   assert table["model"][0].as_py() == "a + b + c"
-  np.testing.assert_array_equal(table["novelty"], parquet.read_table(tmp_path / "a.parquet")["novelty"])
   other = MeanColours("d")
   other.columns = ("red", "green", "violet")
   with pytest.raises(ValueError, match="a and d make no ensemble"):
@@ -275,6 +293,17 @@ def test_parameters_tell_runs_apart(tiny):
   other = predictor.load(folder)
   other.variables = jax.tree.map(lambda leaf: leaf + 1e-6, other.variables)
   assert Members([other]).identity()["parameters"] != models[0]["parameters"]
+
+
+def test_features_of_a_run_find_its_model_again(tiny, tmp_path):
+  images = folder(tmp_path / "i", 3)
+  model = predictor.load(tiny[0], "best", tta=2)
+  predict.predict(embed.Embedder(model), inputs.find(str(images)), tmp_path / "f.parquet", progress=False)
+  features = embed.read(tmp_path / "f.parquet")
+  again = embed.load_model(features, tiny[0])
+  assert again.looks == model.looks == (1, True, (1.0,)) and again.step == model.step
+  pixels = np.stack([again.decode(path.read_bytes()) for path in sorted(images.iterdir())])
+  np.testing.assert_allclose(again.features(pixels), features.values, atol=1e-5)
 
 
 def test_the_command_is_killed_and_goes_on(tiny, tmp_path):

@@ -9,7 +9,7 @@ from own_survey import write_csv
 from predictions import MeanColours, folder
 from pyarrow import parquet
 
-from galaxy_jax import inputs, predict
+from galaxy_jax import inputs, predict, shipped
 from galaxy_jax.predict_beam import PredictRows
 
 LOADED = []
@@ -46,9 +46,19 @@ def test_its_rows_are_those_of_the_command(tmp_path, monkeypatch):
                "reason": "is no JPEG or PNG or TIFF image (4 bytes, which begin with 74 65 78 74)"},
               {"id": 21, "path": wrong[1]["path"], "reason": "is not there"},
               {"id": 23, "path": "", "reason": "has neither path nor bytes"}]
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run/config.json").write_text("{}")
   with beam.Pipeline(runner="DirectRunner") as pipeline:
-    found = pipeline | beam.Create(given) | PredictRows("run", batch_size=4)
+    found = pipeline | beam.Create(given) | PredictRows(str(tmp_path / "run"), batch_size=4)
     assert_that(found.rows, holds([*rows, first | {"id": 22}], "id"), label="rows")
     assert_that(found.failures, holds(failures, "id"), label="failures")
   [(workdirs, options)] = LOADED  # once, however many threads and bundles
-  assert workdirs == ["run"] and options["batch_size"] == 4
+  assert workdirs == [str(tmp_path / "run")] and options["batch_size"] == 4
+
+
+def test_a_run_that_is_not_there_is_said_before_the_pipeline_starts():
+  for workdir in ("gs://bucket/runs/gz2", [shipped.DEFAULT, "nowhere"]):
+    with pytest.raises(FileNotFoundError, match="is no run of"):
+      PredictRows(workdir)
+  with pytest.raises(ValueError, match="The planes are 0,1"):
+    PredictRows(planes=(0, 1))

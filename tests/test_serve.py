@@ -1,7 +1,9 @@
 """The web page's programming interface, with a stand-in for the model: answers, limits, refusals and batches."""
 import base64
 import contextlib
+import copy
 import http.client
+import importlib
 import io
 import json
 import os
@@ -28,12 +30,13 @@ from pyarrow import csv
 from galaxy_jax import calibration, decision_tree, experiment, predictor
 from galaxy_jax.configs import gz2
 from galaxy_jax.data.decode import decode_image
+from tfds_builders.errors import DataError
 from tfds_builders.gz2_tree import COLUMNS
 
 pytest.importorskip("flask", reason="the page needs the extra serve")
 pytest.importorskip("waitress", reason="the page needs the extra serve")
 
-from galaxy_jax.serve import server, where
+from galaxy_jax.serve import answers, server, where
 from galaxy_jax.serve.app import create_app
 from galaxy_jax.serve.batching import Batcher, Full
 from galaxy_jax.serve.uploads import Limits
@@ -46,7 +49,8 @@ _fractions = jax.jit(decision_tree.tree_fractions)
 class StandIn:
   """What the page needs of a predictor: votes that depend on an image's pixels, at no cost."""
   name, task, columns, crop, size, batch_size = "stand-in", "votes", COLUMNS, None, 32, 8
-  facts = {"model": "stand-in", "trained on": "simulated", "step": 3}
+  facts = {"model": "stand-in", "trained on": "simulated", "step": 3,
+           "calibrated on": "635 galaxies of galaxy_zoo_challenge/votes/1.0.0, train[:635]"}
   table = predictor.Predictor.table
 
   def __init__(self, calibrated: bool = True):
@@ -55,7 +59,14 @@ class StandIn:
     self.calls = []  # how many rows each call was of
 
   def with_views(self, rotations, flips):
-    return self
+    other = copy.copy(self)
+    other.calls = []
+    return other
+
+  def with_batch_size(self, batch_size):
+    other = copy.copy(self)
+    other.batch_size = batch_size
+    return other
 
   def decode(self, data):
     return decode_image(data, crop=self.crop, size=self.size)
@@ -87,11 +98,19 @@ class ClassStandIn(StandIn):
 
 
 class Blocked(StandIn):
-  """A model that answers when it is told to."""
+  """A model that answers when it is told to, once it is told to wait for that."""
 
   def __init__(self):
     super().__init__()
     self.go, self.began = threading.Event(), threading.Event()
+    self.go.set()
+
+  def with_views(self, rotations, flips):
+    return StandIn()
+
+  def hold(self):
+    self.go.clear()
+    self.began.clear()
 
   def answers(self, pixels):
     if len(pixels):
@@ -141,21 +160,21 @@ def test_an_image_gets_its_answer_however_it_comes(client, model, galaxies):
   bodies = (multipart(("a.jpg", data)), {"data": data, "content_type": "image/jpeg"},
             {"data": data, "content_type": "application/octet-stream"},
             {"json": {"images": [base64.b64encode(data).decode()]}})
-  answers = model.answers(model.decode(data)[None])
+  said = model.answers(model.decode(data)[None])
   for body in bodies:
     response = client.post("/api/v1/predict", **body)
     assert response.status_code == 200
     assert response.json["model"] == "stand-in"
     result, = response.json["results"]
     assert list(result["fractions"]) == list(COLUMNS)
-    for name, values in (("fractions", answers.fractions), ("low", answers.lower), ("high", answers.upper)):
+    for name, values in (("fractions", said.fractions), ("low", said.lower), ("high", said.upper)):
       np.testing.assert_array_equal(np.float32(list(result[name].values())), values[0].astype(np.float32))
-    assert result["description"] == decision_tree.sentence(answers.fractions[0])
-    assert result["gz2_class"] == decision_tree.gz2_class(answers.fractions[0])
-    assert np.float32(result["novelty"]) == answers.novelty[0]
+    assert result["description"] == decision_tree.sentence(said.fractions[0])
+    assert result["gz2_class"] == decision_tree.gz2_class(said.fractions[0])
+    assert np.float32(result["novelty"]) == said.novelty[0]
     # Question 7 is asked of those who said smooth, question 2 of those who said features or disk.
-    assert ("rounded" in result["asked"]) == (answers.fractions[0, 0] >= 0.5)
-    assert ("edgeon" in result["asked"]) == (answers.fractions[0, 1] >= 0.5)
+    assert ("rounded" in result["asked"]) == (said.fractions[0, 0] >= 0.5)
+    assert ("edgeon" in result["asked"]) == (said.fractions[0, 1] >= 0.5)
     assert {"smooth_or_features", "odd"} <= set(result["asked"])
 
 
@@ -217,6 +236,40 @@ def test_results_of_another_kind_make_no_table(client, results):
   assert response.status_code == 422 and response.json["error"]
 
 
+def test_a_table_is_made_of_so_many_results_and_no_more(monkeypatch):
+  app = create_app(StandIn(), Limits(results=3))
+  client = app.test_client()
+  assert client.post("/api/v1/table", json={"results": [{"id": "a"}] * 3}).status_code == 200
+  monkeypatch.setattr("galaxy_jax.serve.answers.table", lambda *_: pytest.fail("rows were made"))
+  response = client.post("/api/v1/table", json={"results": [{"id": ""}] * 4})
+  assert response.status_code == 413 and "4 results, and 3" in response.json["error"]
+  # Nor is a text taken apart that is nothing but small values.
+  monkeypatch.setattr("json.loads", lambda _: pytest.fail("the JSON was taken apart"))
+  response = client.open("/api/v1/table", method="POST", data=b'{"results": [' + b"{}," * 3000 + b"{}]}",
+                         content_type="application/json")
+  assert response.status_code == 413 and b"values" in response.data
+  app.close()
+
+
+def test_one_table_is_made_at_a_time(monkeypatch):
+  app = create_app(StandIn(), Limits(seconds=0.3))
+  began, go, make = threading.Event(), threading.Event(), answers.table
+
+  def slow(*values):
+    began.set()
+    assert go.wait(20)
+    return make(*values)
+
+  monkeypatch.setattr("galaxy_jax.serve.answers.table", slow)
+  with ThreadPoolExecutor(1) as pool:
+    first = pool.submit(app.test_client().post, "/api/v1/table", json={"results": []})
+    assert began.wait(20)
+    second = app.test_client().post("/api/v1/table", json={"results": []})
+    go.set()
+    assert second.status_code == 503 and first.result().status_code == 200
+  app.close()
+
+
 def test_what_the_model_saw_and_where_it_looked(client, model, galaxies):
   result, = predict(client, ("a.jpg", galaxies[0]), query="?view=1&saliency=1").json["results"]
   seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(result["view"]))))
@@ -258,7 +311,8 @@ def test_the_map_shows_what_the_answer_hangs_on():
     ({"data": b"GIF89a", "content_type": "image/png"}, 400, "JPEG"),
     ({"data": b"GIF89a", "content_type": "image/gif"}, 415, "image/gif"),
     ({"data": b"{", "content_type": "application/json"}, 400, "JSON"),
-    ({"data": b"[" * 100_000, "content_type": "application/json"}, 400, "JSON"),
+    ({"data": b"[" * 50_000, "content_type": "application/json"}, 400, "JSON"),
+    ({"data": b'{"images": [' + b"[]," * 50_000, "content_type": "application/json"}, 413, "64000 values"),
     ({"data": b"\xff\xfe\x00", "content_type": "application/json"}, 400, "JSON"),
     ({"json": []}, 422, "images"), ({"json": {"images": "x"}}, 422, "images"),
     ({"json": {"images": [3]}}, 422, "images[0]"),
@@ -307,6 +361,16 @@ def test_a_body_is_refused_by_its_length_before_it_is_read(client):
 def test_more_images_than_a_request_may_hold(client, galaxies):
   response = predict(client, *[("a.jpg", galaxies[0])] * 65)
   assert response.status_code == 413 and "65 images, and 64" in response.json["error"]
+
+
+def test_a_fits_image_has_no_more_pixels_than_any_other():
+  fits = pytest.importorskip("astropy.io.fits")
+  app = create_app(StandIn(), Limits(pixels=1599))
+  file = io.BytesIO()
+  fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((40, 40), np.float32))]).writeto(file)
+  response = app.test_client().post("/api/v1/predict", data=file.getvalue(), content_type="image/fits")
+  assert response.status_code == 400 and "40 x 40 pixels, more than the 1599" in response.json["error"]
+  app.close()
 
 
 def test_a_gzip_file_that_unpacks_to_too_much_is_refused(model):
@@ -369,6 +433,7 @@ def test_mutated_images_never_break_it(client):
 def test_a_full_queue_says_when_to_come_back(galaxies):
   model = Blocked()
   app = create_app(model, Limits(waiting=3))
+  model.hold()
   pool = ThreadPoolExecutor(2)
   first = pool.submit(predict, app.test_client(), ("a.jpg", galaxies[0]))
   assert model.began.wait(20)
@@ -388,6 +453,7 @@ def test_a_full_queue_says_when_to_come_back(galaxies):
 def test_a_request_waits_for_so_long_and_no_longer(galaxies):
   model = Blocked()
   app = create_app(model, Limits(seconds=0.3))
+  model.hold()
   response = predict(app.test_client(), ("a.jpg", galaxies[0]))
   assert response.status_code == 503 and "longer than 0.3 s" in response.json["error"]
   model.go.set()
@@ -404,6 +470,48 @@ def test_decoding_ends_when_the_time_is_over(galaxies):
   response = predict(app.test_client(), *[("a.jpg", galaxies[0])] * 20)
   assert response.status_code == 503 and "longer than 0.5 s" in response.json["error"]
   assert not app.extensions["galaxy_jax"].health()[0]["waiting"]
+  app.close()
+
+
+def test_a_request_that_is_refused_leaves_nothing_in_the_queues(galaxies, monkeypatch):
+  model = Blocked()
+  app = create_app(model)
+  model.hold()
+  with ThreadPoolExecutor(1) as pool:
+    first = pool.submit(predict, app.test_client(), ("a.jpg", galaxies[0]))
+    assert model.began.wait(20)
+
+    def full(_):
+      raise Full("9 images wait already")
+    monkeypatch.setattr(app.extensions["galaxy_jax"]._explaining, "submit", full)
+    response = predict(app.test_client(), ("b.jpg", galaxies[1]), query="?saliency=1")
+    assert response.status_code == 503 and "9 images" in response.json["error"]
+    assert app.test_client().get("/healthz").json["waiting"] == 0
+    model.go.set()
+    assert first.result().status_code == 200
+  app.close()
+
+
+def test_the_model_has_run_before_anyone_asks():
+  """One galaxy, as many as the page sends at a time, and a map, which is one call of its own."""
+  class Counting(StandIn):
+    def __init__(self):
+      super().__init__()
+      self.views = []
+
+    def with_views(self, rotations, flips):
+      self.views.append(super().with_views(rotations, flips))
+      return self.views[-1]
+
+    def with_batch_size(self, batch_size):
+      assert batch_size == where.GRID ** 2 + 1
+      return self
+
+  model = Counting()
+  app = create_app(model, Limits(together=5))
+  assert {1, 5} <= set(model.calls)
+  app.extensions["galaxy_jax"]._warming.result(20)
+  assert model.views[0].calls == [65]
   app.close()
 
 
@@ -469,6 +577,28 @@ def test_a_cancelled_request_is_not_run():
   assert ran == [1, 3, 3] and batcher.waiting == 0
 
 
+def test_a_request_that_is_given_up_halfway_is_not_run_to_its_end():
+  ran, go, began = [], threading.Event(), threading.Event()
+
+  def run(rows):
+    began.set()
+    assert go.wait(20)
+    ran.extend(rows[:, 0].tolist())
+    return rows
+
+  batcher = Batcher(run, rows=2, waiting=10)
+  long = batcher.submit(np.full((10, 1), 1))
+  assert began.wait(20)
+  with pytest.raises(Full):
+    batcher.submit(np.full((3, 1), 2))
+  assert long.cancel() and batcher.waiting == 0
+  after = batcher.submit(np.full((3, 1), 2))
+  go.set()
+  assert after.result(20).tolist() == [[2]] * 3
+  batcher.close()
+  assert ran == [1, 1, 2, 2, 2]
+
+
 def test_threads_get_what_they_would_get_alone(client, model, galaxies):
   alone = [predict(client, ("x.jpg", data)).json["results"][0]["fractions"] for data in galaxies]
   model.calls.clear()
@@ -486,7 +616,7 @@ def test_a_network_behind_the_page_answers_alike_alone_and_in_company(galaxies):
   config.model.options.width = 4
   config = experiment.resolve(config)
   variables = experiment.make_task(config, axis_name=None, all_views=True).init(jax.random.key(0))
-  network = predictor.Predictor("untrained", config, None, variables, calibration.Calibration(), {})
+  network = predictor.Predictor("untrained", config, None, variables, calibration.Calibration(), {"step": 0})
   app = create_app(network)
   client = app.test_client()
   files = [(f"{number}.jpg", data) for number, data in enumerate(galaxies)]
@@ -523,7 +653,7 @@ def test_the_page_asks_no_other_host_and_has_nothing_inline(client):
   page = client.get("/")
   text = page.get_data(as_text=True)
   assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")
-  assert "stand-in" in text and "learnt from simulated galaxies" in text
+  assert "stand-in" in text and "learnt from simulated galaxies alone" in text
   assert not re.search(r"<style|\son\w+=|\sstyle=|<script(?![^>]*\ssrc=)", text)
   loaded = re.findall(r'(?:src|href)="([^"#]+)"', text) + re.findall(r'data-files="([^"]+)"', text)[0].split()
   for address in loaded:
@@ -540,7 +670,38 @@ def test_a_model_on_real_galaxies_is_not_called_simulated(galaxies):
 
   app = create_app(Real())
   text = app.test_client().get("/").get_data(as_text=True)
-  assert "learnt from simulated" not in text and "real &lt;b&gt;" in text and "3 classes" in text
+  assert "learnt" not in text.partition("</header>")[0] and "real &lt;b&gt;" in text and "3 classes" in text
+  app.close()
+
+
+def test_a_model_on_simulated_and_then_real_galaxies_is_called_so():
+  class Both(StandIn):
+    facts = {"trained on": "simulated, then real"}
+
+  app = create_app(Both())
+  text = app.test_client().get("/").get_data(as_text=True)
+  assert "first from simulated galaxies, then from real ones" in text and "simulated galaxies alone" not in text
+  app.close()
+
+
+@pytest.mark.parametrize("host, origin, local, status", [
+    ("localhost:8000", None, True, 200), ("127.0.0.1:8000", "http://127.0.0.1:8000", True, 200),
+    ("[::1]:8000", "http://[::1]:8000", True, 200), ("LOCALHOST", "http://localhost", True, 200),
+    ("evil.example", None, True, 403), ("evil.example:8000", "http://evil.example:8000", True, 403),
+    ("127.0.0.1.evil.example", None, True, 403), ("[::1", None, True, 403), ("", None, True, 403),
+    ("localhost:8000", "http://evil.example", True, 403), ("localhost:8000", "http://localhost:3000", True, 403),
+    ("localhost:8000", "null", True, 403), ("localhost:8000", "http://[", True, 403),
+    ("galaxies.example", None, False, 200), ("galaxies.example", "https://galaxies.example", False, 200),
+    ("galaxies.example", "https://evil.example", False, 403)])
+def test_no_other_page_can_use_it(model, galaxies, host, origin, local, status):
+  app = create_app(model, local=local)
+  headers = {"Host": host} | ({"Origin": origin} if origin else {})
+  response = app.test_client().post("/api/v1/predict", data=galaxies[0], content_type="image/jpeg", headers=headers)
+  assert response.status_code == status and ("error" in response.json) == (status == 403)
+  # What a browser reads for a page of another origin it keeps from it; a name that leads here it does not.
+  named = app.test_client().get("/api/v1/model", headers={"Host": host})
+  known = re.match(r"localhost|127\.0\.0\.1(:|$)|\[::1\]", host, re.I)
+  assert named.status_code == (403 if local and not known else 200)
   app.close()
 
 
@@ -592,6 +753,38 @@ def test_the_server_refuses_in_json_what_the_application_never_sees(address, gal
   assert response.status == 400 and body["error"]
 
 
+def test_bodies_share_the_memory_that_there_is_for_them(address, galaxies):
+  def begin(length):
+    connection = http.client.HTTPConnection(*address, timeout=20)
+    connection.putrequest("POST", "/api/v1/predict")
+    for name, value in (("Content-Type", "image/jpeg"), ("Content-Length", str(length))):
+      connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(b"x")
+    return connection
+
+  def whole():
+    connection = http.client.HTTPConnection(*address, timeout=20)
+    connection.request("POST", "/api/v1/predict", galaxies[0], {"Content-Type": "image/jpeg"})
+    response = connection.getresponse()
+    return response, json.loads(response.read())
+
+  # Those that are answered, and those that are refused for their own length, hold nothing.
+  for _ in range(10):
+    assert whole()[0].status == 200
+    assert begin(100_001).getresponse().status == 413
+  held = [begin(100_000) for _ in range(server.LARGEST_BODIES)]
+  end = time.monotonic() + 20
+  while (answer := whole())[0].status == 200:  # the server has not heard of all of them
+    assert time.monotonic() < end
+  assert answer[0].status == 503 and answer[0].headers["Retry-After"] and "bytes" in answer[1]["error"]
+  for connection in held[1:]:
+    connection.close()
+  while whole()[0].status == 503:
+    assert time.monotonic() < end
+  held[0].close()
+
+
 def test_a_port_that_is_taken_is_named(address, client):
   with pytest.raises(ValueError, match=rf"--port={address[1]} cannot be listened at"):
     server.bind(client.application, address[0], int(address[1]))
@@ -611,6 +804,13 @@ def test_the_command_says_where_it_answers_and_ends_when_it_is_told():
   finally:
     process.kill()
     process.wait()
+
+
+def test_the_command_says_what_it_lacks(monkeypatch):
+  command = importlib.import_module("galaxy_jax.serve.__main__")
+  monkeypatch.setitem(sys.modules, "waitress", None)
+  with pytest.raises(DataError, match=r"The page needs waitress: pip install 'galaxy_jax\[serve\]'"):
+    command.main([])
 
 
 def test_the_command_refuses_a_folder_without_a_run(tmp_path):

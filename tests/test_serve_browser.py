@@ -142,6 +142,23 @@ def test_the_table_is_downloaded(opened, files, tmp_path):
   assert float(rows[1]["Class1.1"]) == pytest.approx(table[1]["Class1.1"], abs=1e-6)
 
 
+@pytest.mark.parametrize("limits", [{"results": 2}, {"bytes": 12_000}], ids=str)
+def test_a_table_may_be_longer_than_a_request(opened, files, tmp_path, limits):
+  with serving(Large(), **limits) as address:
+    page = opened(address)
+    names = ["round.jpg", "disk.jpg", "notes.txt", "round.jpg", "disk.jpg"]
+    for name in names:
+      give(page, files / name)
+    with page.expect_download() as download:
+      page.click("[data-format=csv]")
+    download.value.save_as(tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="") as file:
+      rows = list(csv.DictReader(file))
+    assert [row["galaxy_id"] for row in rows] == names and rows[0] == rows[3] != rows[1]
+    page.click("[data-format=parquet]")
+    sync_api.expect(page.locator("#status")).to_contain_text("5 answers are more than fit into one Parquet file")
+
+
 def test_where_it_looked_is_shown_and_hidden(opened, files):
   page = opened()
   give(page, files / "disk.jpg")
@@ -214,6 +231,12 @@ def test_it_is_accessible_and_fits(opened, tmp_path, viewport, scheme):
   page.locator(".where").first.click()
   page.wait_for_selector("canvas.map", state="visible")
   page.screenshot(path=tmp_path / "answered.png", full_page=True)
+  # A phone shows the images first; the trees are long.
+  assert page.locator(".tree[open]").count() == (0 if viewport == PHONE else 3)
+  # No short name is broken in two by the long value beside it, nor are an answer's words.
+  one_line = "parts => parts.every(part => part.getBoundingClientRect().height < 36)"
+  assert page.locator(".facts dt").evaluate_all(one_line)
+  assert viewport == PHONE or page.locator(".answer .name").evaluate_all(one_line)
   assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
   assert page.evaluate("document.getAnimations().length") == 0
   background = page.evaluate("getComputedStyle(document.body).backgroundColor")

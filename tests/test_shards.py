@@ -63,7 +63,7 @@ def test_a_kill_while_the_parts_become_one(tmp_path, monkeypatch, at):
   def killed(*_):
     raise KeyboardInterrupt
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    where = {"failures": (shards, "write_whole"), "table": (shards.tables, "write"), "parts": (shards.shutil, "rmtree")}
+    where = {"failures": (shards, "write_whole"), "table": (shards.tables, "write"), "parts": (shards.Path, "rename")}
     with opened(output, SCHEMA, JOB) as done:
       done.add(part(1), [Failure(2, "b", "is not there")])
       patch.setattr(*where[at], killed)
@@ -74,6 +74,37 @@ def test_a_kill_while_the_parts_become_one(tmp_path, monkeypatch, at):
     assert done.finish() == 1
   assert ids_of(output) == [1] and failures_file(output).read_text() == "id,path,reason\n2,b,is not there\n"
   assert not parts_folder(output).exists()
+
+
+def test_parts_of_nobody_knows_what_job_are_made_again(tmp_path):
+  output = tmp_path / "t.parquet"
+  with opened(output, SCHEMA, JOB) as done:
+    done.add(part(1), [])
+    done.add(part(2), [])
+  (parts_folder(output) / "job.json").unlink()
+  with opened(output, SCHEMA, JOB | {"model": "another"}) as done:
+    assert (done.done, done.complete) == (0, False)
+    done.add(part(3), [])
+    done.finish()
+  assert ids_of(output) == [3]
+
+
+def test_a_kill_while_the_parts_are_removed_leaves_none_to_the_next_job(tmp_path, monkeypatch):
+  output = tmp_path / "t.parquet"
+
+  def killed(folder):
+    (folder / "job.json").unlink()
+    raise KeyboardInterrupt
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), opened(output, SCHEMA, JOB) as done:
+    done.add(part(1), [])
+    patch.setattr(shards.shutil, "rmtree", killed)
+    done.finish()
+  assert ids_of(output) == [1] and not parts_folder(output).exists()
+  with opened(output, SCHEMA, JOB | {"model": "another"}, overwrite=True) as done:
+    assert done.done == 0
+    done.add(part(2), [])
+    done.finish()
+  assert ids_of(output) == [2] and [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
 def test_a_part_that_went_missing_is_made_again(tmp_path):

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import blob
 from PIL import Image
+from predictions import MeanColours
 from pyarrow import parquet
 
-from galaxy_jax import embed, feature_map, inputs, neighbours, similar
+from galaxy_jax import embed, feature_map, inputs, neighbours, predictor, similar
 
 ROOT = Path(__file__).parent.parent
 
@@ -92,7 +94,8 @@ def sky():
 def features_of(values, folder=""):
   names = [f"g{row:03d}" for row in range(len(values))]
   return embed.Features(names, [f"{folder}/{name}.jpg" for name in names], values,
-                        {"model": "a stand-in", "crop": None, "tta": None, "fingerprint": "", "size": 8})
+                        {"model": "colours", "crop": None, "size": 8, "checkpoint": 7, "looks": [2, True, [1.0]],
+                         "planes": [2, 1, 0], "fingerprint": predictor.fingerprint(MeanColours().variables)})
 
 
 def test_what_is_like_a_dull_galaxy_moves_back_and_what_is_like_an_interesting_one_up(sky, tmp_path):
@@ -166,7 +169,7 @@ def test_pictures_come_from_files_archives_and_inputs(images, tmp_path):
   with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
     for name in names:
       archive.write(images / f"{name}.jpg", f"in/{name}.jpg")
-  thumbnails = lambda paths, given=None: feature_map.Pictures(names, paths, None, given).thumbnails([4, 1], 24)
+  thumbnails = lambda paths, given=None: feature_map.Pictures(names, paths, None, (), given).thumbnails([4, 1], 24)
   of_files = thumbnails([f"{images}/{name}.jpg" for name in names])
   of_zip = thumbnails([f"{tmp_path}/all.zip/in/{name}.jpg" for name in names])
   of_input = thumbnails(["elsewhere"] * 6, inputs.find(str(images)))
@@ -174,6 +177,22 @@ def test_pictures_come_from_files_archives_and_inputs(images, tmp_path):
   np.testing.assert_array_equal(of_files, of_input)
   assert of_files.shape == (2, 24, 24, 3) and np.ptp(of_files) > 100
   assert np.ptp(thumbnails(["elsewhere"] * 6)) == 0
+
+
+def cube_file(path, seed):
+  """A FITS cube, the first of its three planes the faintest."""
+  fits = pytest.importorskip("astropy.io.fits")
+  cube = np.random.default_rng(seed).exponential(10, (3, 12, 12)) * np.array([1, 2, 4])[:, None, None]
+  fits.PrimaryHDU(cube.astype(np.float32)).writeto(path)
+  return path
+
+
+def test_pictures_of_cubes_are_of_their_planes(tmp_path):
+  path = cube_file(tmp_path / "c.fits", 0)
+  pictures = lambda planes: feature_map.Pictures(["c"], [str(path)], None, planes).thumbnails([0], 12)[0]
+  np.testing.assert_array_equal(pictures((2, 1, 0)), pictures((0, 1, 2))[..., ::-1])
+  assert pictures((2, 1, 0))[..., 0].mean() > pictures((2, 1, 0))[..., 2].mean() > 0
+  assert np.ptp(pictures(())) == 0  # grey: nobody said which
 
 
 def test_the_page_holds_every_thumbnail_and_asks_for_nothing(tmp_path):
@@ -224,6 +243,54 @@ def test_a_sheet_shows_its_images(tmp_path):
     assert (sheet == 40 * (i + 1)).all(-1).sum() >= 0.99 * feature_map.TILE**2
 
 
+def write_features(path, features):
+  """The table that galaxy_jax.embed writes."""
+  schema = pa.schema([("id", pa.string()), ("path", pa.string()), pa.field(
+      "features", pa.list_(pa.float32(), 3), metadata={"galaxy_jax": json.dumps(features.about)})])
+  table = pa.table([pa.array(features.ids), pa.array(features.paths), pa.FixedSizeListArray.from_arrays(
+      pa.array(features.values.reshape(-1)), 3)], schema=schema)
+  parquet.write_table(table, path)
+
+
+class Flags(SimpleNamespace):
+  """What a command reads of its flags."""
+
+  def __getitem__(self, name):
+    return SimpleNamespace(value=getattr(self, name))
+
+
+def test_an_image_is_seen_as_the_features_were_made(tmp_path, monkeypatch, capsys):
+  """By the same checkpoint, views and planes; and ~ is the user's folder wherever a path is given."""
+  cube_file(tmp_path / "c.fits", 0)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  monkeypatch.setenv("USERPROFILE", str(tmp_path))
+  model, asked = MeanColours(), []
+  pixels = inputs.pixels_of((tmp_path / "c.fits").read_bytes(), "c.fits", model, (2, 1, 0))
+  values = np.random.default_rng(0).uniform(0, 255, (6, 3)).astype(np.float32)
+  values[4] = model.features(pixels[None])
+  write_features(tmp_path / "f.parquet", features_of(values))
+
+  def load(*given):
+    asked.append(given)
+    return model
+  monkeypatch.setattr(predictor, "load", load)
+  views = []
+  monkeypatch.setattr(model, "with_views", lambda *given: views.append(given) or model, raising=False)
+  given = {"features": "~/f.parquet", "image": "~/c.fits", "workdir": "run", "count": 2, "variance": 1.0,
+           "output": "~/found.csv", "sheet": "~/sheet.png", "method": "pca", "points": 10}
+  none = dict.fromkeys(("id", "anomalies", "map", "relabel", "whiten", "input", "data_dir", "manual_dir", "labels"))
+  monkeypatch.setattr(similar, "FLAGS", Flags(**none | given))
+  assert similar.main(None) == 0
+  assert asked == [("run", 7)] and views == [(2, True, (1.0,))]
+  assert capsys.readouterr().out.split()[:2] == ["0.0000", "g004"]
+  assert len((tmp_path / "found.csv").read_text().splitlines()) == 3 and Image.open(tmp_path / "sheet.png").width > 100
+  monkeypatch.setattr(similar, "FLAGS", Flags(**none | given | {"image": None, "map": "~/map.html", "output": None}))
+  assert similar.main(None) == 0 and (tmp_path / "map.html").exists()
+  monkeypatch.setattr(similar, "FLAGS", Flags(**none | given | {"sheet": "~/none/s.png"}))
+  with pytest.raises(ValueError, match=r"--sheet is .*there is no folder"):
+    similar.main(None)
+
+
 def command(*arguments):
   return subprocess.run([sys.executable, "-m", "galaxy_jax.similar", *arguments], cwd=ROOT, capture_output=True,
                         text=True, timeout=120)
@@ -231,12 +298,7 @@ def command(*arguments):
 
 def test_the_command_finds_what_is_alike(images, tmp_path):
   values = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-  features = features_of(values, images)
-  schema = pa.schema([("id", pa.string()), ("path", pa.string()), pa.field(
-      "features", pa.list_(pa.float32(), 3), metadata={"galaxy_jax": json.dumps(features.about)})])
-  table = pa.table([pa.array(features.ids), pa.array(features.paths), pa.FixedSizeListArray.from_arrays(
-      pa.array(values.reshape(-1)), 3)], schema=schema)
-  parquet.write_table(table, tmp_path / "f.parquet")
+  write_features(tmp_path / "f.parquet", features_of(values, images))
   result = command(f"--features={tmp_path}/f.parquet", "--id=g002", "--count=3", f"--output={tmp_path}/found.csv",
                    f"--sheet={tmp_path}/sheet.png", "--variance=1", "--whiten")
   assert result.returncode == 0, result.stderr

@@ -122,10 +122,18 @@ def test_columns_of_arrays(tmp_path, caplog):
 
 def test_where_no_table_can_be_written(tmp_path):
   (tmp_path / "folder.csv").mkdir()
-  for name, what in (("t.xlsx", "expected .parquet, .csv, .fits, .vot"), ("none/t.csv", "its folder does not exist"),
+  for name, what in (("t.xlsx", "ends in .parquet or .csv or .fits or .vot"), ("none/t.csv", "no folder .*none"),
                      ("folder.csv", "it is a folder")):
     with pytest.raises(ValueError, match=what):
       tables.check_writable(tmp_path / name)
+
+
+def test_where_no_file_can_be_written(tmp_path):
+  (tmp_path / "folder.png").mkdir()
+  for name, what in (("t.csv", "ends in .png"), ("none/t.png", "there is no folder"), ("folder.png", "it is a folder")):
+    with pytest.raises(ValueError, match=f"^--sheet is .*{what}"):
+      tables.check_place(tmp_path / name, [".png"], "--sheet")
+  tables.check_place(tmp_path / "t.PNG", [".png"], "--sheet")
 
 
 def test_astropy_is_asked_for(tmp_path, monkeypatch):

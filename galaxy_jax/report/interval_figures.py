@@ -4,10 +4,8 @@ import numpy as np
 from galaxy_jax import uncertainty
 from galaxy_jax.report import measures
 from galaxy_jax.report.style import ACCENT, INK, NEUTRAL, Chart, new, place, png, styled
+from galaxy_jax.uncertainty import SHOWN as LEVEL
 from tfds_builders.gz2_tree import QUESTIONS
-
-#: The share of votes that the intervals shown are to hold.
-LEVEL = 0.9
 
 
 def coverage(predicted, voted) -> Chart | None:

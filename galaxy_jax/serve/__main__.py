@@ -14,6 +14,7 @@ from absl import flags
 
 from galaxy_jax import predictor
 from galaxy_jax.command import run_command
+from tfds_builders import extras
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger(__name__)
@@ -21,19 +22,17 @@ logger = logging.getLogger(__name__)
 
 def main(_) -> int:
   """Serves until it is interrupted; returns the exit status."""
-  try:
-    from galaxy_jax.serve import app, server
-  except ModuleNotFoundError as error:
-    if error.name not in ("flask", "waitress", "werkzeug"):
-      raise
-    raise ValueError("The page needs Flask and waitress: pip install 'galaxy_jax[serve]'.") from error
+  for module in ("flask", "waitress"):
+    extras.load(module, extra="serve", purpose="The page")
+  from galaxy_jax.serve import app, hosts, server
   for name in ("waitress", "waitress.queue"):
     logging.getLogger(name).setLevel(logging.ERROR)
   warnings.filterwarnings("ignore", module="PIL")  # of damaged files; who sent one is told why it is refused
   model = predictor.load(FLAGS.workdir)
-  application = app.create_app(model)
+  local = hosts.is_local(FLAGS.host)
+  application = app.create_app(model, local=local)
   listening, address = server.bind(application, FLAGS.host, FLAGS.port)
-  if FLAGS.host not in ("127.0.0.1", "localhost", "::1"):
+  if not local:
     logger.warning("Whoever can reach this computer can use the page: --host is %s, and nobody is asked for a "
                    "password.", FLAGS.host)
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

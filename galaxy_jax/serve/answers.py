@@ -98,7 +98,7 @@ def table(columns: pa.Schema, model: str, found: Any) -> pa.Table:
   """
   if not isinstance(found, list):
     raise ValueError("The results are to be a list.")
-  rows = []
+  rows, known = [], set(columns.names)
   for number, result in enumerate(found):
     if not isinstance(result, dict) or not isinstance(result.get("id"), str):
       raise ValueError(f"results[{number}] is to be an object with an id that is a text.")
@@ -110,7 +110,7 @@ def table(columns: pa.Schema, model: str, found: Any) -> pa.Table:
         raise ValueError(f"{name} of results[{number}] is to be an object of numbers.")
       row |= {f"{prefix}{key}{suffix}": value for key, value in values.items()}
     row |= {key: result[key] for key in ("description", "gz2_class", "predicted", "novelty", "error") if key in result}
-    if unknown := [key for key, value in row.items() if key not in columns.names and value is not None]:
+    if unknown := [key for key, value in row.items() if key not in known and value is not None]:
       raise ValueError(f"results[{number}] has {unknown[0]!r}, which the model {model} does not say.")
     rows.append(row)
   try:

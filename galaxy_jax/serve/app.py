@@ -14,7 +14,8 @@ import flask
 import numpy as np
 from werkzeug import exceptions
 
-from galaxy_jax.serve import answers, openapi, uploads, where
+from galaxy_jax import uncertainty
+from galaxy_jax.serve import answers, hosts, openapi, uploads, where
 from galaxy_jax.serve.batching import Batcher, Full
 from galaxy_jax.serve.uploads import USUAL, Limits
 
@@ -38,12 +39,13 @@ class Application(flask.Flask):
     self.extensions["galaxy_jax"].close()
 
 
-def create_app(model: Any, limits: Limits = USUAL) -> Application:
-  """The application that answers with a model; runs it once, so that it is compiled.
+def create_app(model: Any, limits: Limits = USUAL, local: bool = True) -> Application:
+  """The application that answers with a model, which it runs first, so that no request waits until it is compiled.
 
   Args:
     model: a predictor.
     limits: what a request may ask for.
+    local: only this computer can reach it, so that it goes by no other name.
   """
   app = Application(__name__, static_folder=None)
   app.json.sort_keys = False
@@ -54,6 +56,7 @@ def create_app(model: Any, limits: Limits = USUAL) -> Application:
                              ("/api/v1/openapi.json", service.specification, "GET"),
                              ("/api/v1/predict", service.predict, "POST"), ("/api/v1/table", service.table, "POST")):
     app.add_url_rule(rule, view.__name__, view, methods=[method])
+  app.before_request(lambda: hosts.check(flask.request, local))
   app.register_error_handler(exceptions.HTTPException, _refused)
   app.after_request(_with_headers)
   return app
@@ -86,12 +89,14 @@ class _Service:
 
   def __init__(self, app, model, limits):
     self._model, self._limits, self._about = model, limits, answers.about(model)
-    empty = model.answers(np.zeros((0, model.size, model.size, 3), np.uint8))
+    dark = np.zeros((limits.together, model.size, model.size, 3), np.uint8)
+    empty, *_ = (model.answers(dark[:rows]) for rows in (0, 1, limits.together))
     self._schema = answers.schema(model, empty)
-    self._specification = openapi.specification(model, limits, calibrated=getattr(empty, "lower", None) is not None)
+    self._specification = openapi.specification(model, limits, calibrated=empty.lower is not None)
     self._answering = Batcher(model.answers, rows=model.batch_size, waiting=limits.waiting)
     # A map is many looks at one image, and nobody waits for one who did not ask for it.
     self._explaining = Batcher(where.explainer(model), rows=1, waiting=8 * limits.explained)
+    self._warming = self._explaining.submit(dark[:1])  # whoever asks for the first map waits for no more than this
     self._files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in sorted(_STATIC.iterdir())
                    if path.suffix in _TYPES}
     examples = [name for name in self._files if name.startswith("example_")]
@@ -99,9 +104,10 @@ class _Service:
       self._page = flask.render_template_string(
           (_STATIC / "page.html").read_text("utf-8"), about=self._about, limits=limits, examples=examples,
           calibrated=empty.lower is not None, novelty=empty.novelty is not None,
-          simulated="simulated" in str(model.facts.get("trained on", model.facts.get("trained_on", ""))))
+          level=uncertainty.SHOWN, trained_on=model.facts.get("trained on"))
 
   def close(self):
+    self._warming.cancel()
     self._answering.close()
     self._explaining.close()
 
@@ -137,7 +143,7 @@ class _Service:
     end = time.monotonic() + self._limits.seconds
     form = _choice("format", "json", ("json", *answers.FORMATS))
     with_view, with_maps = (_choice(name, "0", ("0", "1")) == "1" for name in ("view", "saliency"))
-    given = uploads.read(flask.request, self._limits)
+    given = uploads.read(flask.request, self._limits, end)
     if with_maps and len(given) > self._limits.explained:
       raise exceptions.RequestEntityTooLarge(f"The request has {len(given)} images; with saliency=1 "
                                              f"{self._limits.explained} are the most.")
@@ -148,9 +154,14 @@ class _Service:
       return {"error": found[0]["error"] + (f" Nor can any other of the {len(found)} be read." if found[1:] else ""),
               "results": found}, 400
     pixels = np.stack([decoded[number] for number in good])
-    jobs = [(batcher, _queued(batcher, pixels)) for batcher in
-            (self._answering, *([self._explaining] if with_maps else []))]
-    said, *maps = (self._answer(job, end) for _, job in jobs)
+    jobs = []
+    try:
+      for batcher in (self._answering, *([self._explaining] if with_maps else [])):
+        jobs.append(_queued(batcher, pixels))
+      said, *maps = (self._answer(job, end) for job in jobs)
+    finally:  # where one of them is refused or late, nobody waits for the other
+      for job in jobs:
+        job.cancel()
     for row, result in enumerate(answers.results(self._model, said, [given[number].id for number in good])):
       if with_view:
         result["view"] = answers.view(pixels[row])
@@ -167,20 +178,25 @@ class _Service:
     uploads.check_length(flask.request, self._limits)
     if flask.request.mimetype != "application/json":
       raise exceptions.UnsupportedMediaType("The results are to come as application/json.")
-    body = uploads.read_json(flask.request)
-    if not isinstance(body, dict) or "results" not in body:
-      raise exceptions.UnprocessableEntity('The JSON is to be {"results": [...]}, as /api/v1/predict gave them.')
-    try:
-      return self._file_of(answers.table(self._schema, self._model.name, body["results"]), form)
-    except ValueError as error:
-      raise exceptions.UnprocessableEntity(str(error)) from None
+    with uploads.alone(self._limits, time.monotonic() + self._limits.seconds):
+      # Beside its numbers a result has words, and may have a map.
+      body = uploads.read_json(flask.request, self._limits.results * (len(self._schema) + 150))
+      if not isinstance(body, dict) or "results" not in body:
+        raise exceptions.UnprocessableEntity('The JSON is to be {"results": [...]}, as /api/v1/predict gave them.')
+      results = body["results"]
+      if isinstance(results, list) and len(results) > self._limits.results:
+        raise exceptions.RequestEntityTooLarge(f"The request has {len(results)} results, and {self._limits.results} "
+                                               "are the most; send fewer at a time.")
+      try:
+        return self._file_of(answers.table(self._schema, self._model.name, results), form)
+      except ValueError as error:
+        raise exceptions.UnprocessableEntity(str(error)) from None
 
   def _answer(self, job, end):
     """A job's result; refuses where it fails or does not come in time."""
     try:
       return job.result(max(0.0, end - time.monotonic()))
     except (TimeoutError, CancelledError):
-      job.cancel()
       raise uploads.late(self._limits) from None
     except Exception:  # the batcher has logged what it was
       raise exceptions.ServiceUnavailable("The model failed at these images or at others that came with them; the "

@@ -1,8 +1,9 @@
 """Images of concurrent requests in common device calls.
 
-A device takes a batch of images in hardly more time than one. So requests leave their images in a queue, and one worker
-thread, the only one that calls the model, takes as many rows at a time as a device call holds, from one request or from
-several; it waits for more for a few milliseconds at most. A request that is larger than a call is answered in parts.
+A GPU takes a batch of images in hardly more time than one; a CPU does not, but gains nothing either by calls that take
+its cores from one another. So requests leave their images in a queue, and the queue's one worker thread takes as many
+rows at a time as a device call holds, from one request or from several; it waits for more for a few milliseconds at
+most. A request that is larger than a call is answered in parts, and what nobody waits for any more is dropped.
 """
 import logging
 import threading
@@ -53,7 +54,9 @@ class Batcher:
   @property
   def waiting(self) -> int:
     """Images in the queue."""
-    return self._waiting
+    with self._changed:
+      self._drop()
+      return self._waiting
 
   @property
   def alive(self) -> bool:
@@ -64,13 +67,14 @@ class Batcher:
     """Puts a request's images (N ≥ 1, …) into the queue.
 
     Returns:
-      What comes to hold their rows of `run`'s result, or its exception; cancelled, they are not run any more.
+      What comes to hold their rows of `run`'s result, or its exception; cancelled, none that still waits is run.
 
     Raises:
       Full: there is no room for them; an empty queue takes any number. Or nothing is taken any more.
     """
     job = _Job(images)
     with self._changed:
+      self._drop()
       if self._closed or (self._waiting and self._waiting + len(images) > self._limit):
         raise Full(f"{self._waiting} images wait already")
       self._jobs.append(job)
@@ -93,7 +97,7 @@ class Batcher:
       except Exception as error:  # whatever it is, the thread serves the requests that come after
         logger.exception("A batch of %d requests failed.", len(parts))
         for job, _, _ in parts:
-          if not job.future.done():
+          if not job.future.done() and job.future.set_running_or_notify_cancel():
             job.future.set_exception(error)
 
   def _gather(self):
@@ -108,26 +112,32 @@ class Batcher:
           return parts
 
   def _taken(self):
+    self._drop()
     parts, free = [], self._most
     while self._jobs and free:
       job = self._jobs[0]
       left = len(job.images) - job.taken
-      # Given up before its first row was run, or failed with an earlier part.
-      unwanted = job.future.done() or (not job.taken and not job.future.set_running_or_notify_cancel())
-      count = left if unwanted else min(free, left)
-      if not unwanted:
-        parts.append((job, job.taken, job.taken + count))
-        free -= count
+      count = min(free, left)
+      parts.append((job, job.taken, job.taken + count))
+      free -= count
       job.taken += count
       self._waiting -= count
       if count == left:
         self._jobs.popleft()
     return parts
 
+  def _drop(self):
+    """Leaves out what was cancelled, or failed with an earlier part."""
+    wanted = [job for job in self._jobs if not job.future.done()]
+    if len(wanted) < len(self._jobs):
+      self._jobs = deque(wanted)
+      self._waiting = sum(len(job.images) - job.taken for job in wanted)
+
   def _hand_out(self, parts, result):
     first = 0
     for job, start, stop in parts:
       job.parts.append(jax.tree.map(lambda values: values[first:first + stop - start], result))
       first += stop - start
-      if stop == len(job.images):
+      # A future is marked as running no earlier, so that it can be cancelled until then.
+      if stop == len(job.images) and job.future.set_running_or_notify_cancel():
         job.future.set_result(jax.tree.map(lambda *values: np.concatenate(values), *job.parts))

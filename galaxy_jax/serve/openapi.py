@@ -9,11 +9,12 @@ from tfds_builders.gz2_tree import QUESTIONS
 
 _REASONS = {
     400: "No image was given, none of those given can be read, or the body is no JSON.",
+    403: "The Host is another than this server's, or a page of another Origin asks.",
     411: "The request does not say how long it is.",
-    413: "Too many bytes or images.",
+    413: "Too many bytes, images or results.",
     415: "The body is of a type that holds no images.",
     422: "A parameter, or the JSON, is not what is described here.",
-    503: "Too many images wait, or the answer took too long; Retry-After says when to try again.",
+    503: "Too many images or bytes wait, or the answer took too long; Retry-After says when to try again.",
 }
 
 
@@ -54,23 +55,25 @@ def specification(model: Any, limits: Limits, *, calibrated: bool) -> dict[str, 
                              f"{limits.explained} images.")],
               "requestBody": {"required": True, "content": bodies},
               "responses": {"200": {"description": "The answers, in the order of the images.", "content": {
-                  "application/json": {"schema": found}, **tables}}, **_refusals(400, 411, 413, 415, 422, 503)}}},
+                  "application/json": {"schema": found}, **tables}}, **_refusals(400, 403, 411, 413, 415, 422, 503)}}},
           "/api/v1/table": {"post": {
               "operationId": "table", "summary": "Answers of this model as a table",
+              "description": f"At most {limits.results} results and {limits.bytes} bytes in all.",
               "parameters": [_parameter("format", list(answers.FORMATS), "csv", "Of the table.")],
               "requestBody": {"required": True, "content": {"application/json": {"schema": found}}},
               "responses": {"200": {"description": "A row for each galaxy.", "content": tables},
-                            **_refusals(400, 411, 413, 415, 422)}}},
+                            **_refusals(400, 403, 411, 413, 415, 422, 503)}}},
           "/api/v1/model": {"get": {
               "operationId": "about", "summary": "What there is to know of the model",
-              "responses": {"200": _json("Its name, outputs, decision tree and origin.", {"type": "object"})}}},
+              "responses": {"200": _json("Its name, outputs, decision tree and origin.", {"type": "object"}),
+                            **_refusals(403)}}},
           "/api/v1/openapi.json": {"get": {
               "operationId": "specification", "summary": "This document",
-              "responses": {"200": _json("OpenAPI 3.1.", {"type": "object"})}}},
+              "responses": {"200": _json("OpenAPI 3.1.", {"type": "object"}), **_refusals(403)}}},
           "/healthz": {"get": {
               "operationId": "health", "summary": "Whether images are answered",
-              "responses": {status: _json(words, _of("Health"))
-                            for status, words in (("200", "They are."), ("503", "They are not."))}}},
+              "responses": {"200": _json("They are.", _of("Health")), "503": _json("They are not.", _of("Health")),
+                            **_refusals(403)}}},
       },
       "components": {"schemas": {
           "Error": {"type": "object", "required": ["error"], "properties": {

@@ -4,12 +4,14 @@ A request's body is read into memory, after its length was looked at, and nowher
 not used. Whatever a request must not be is one of Werkzeug's exceptions, whose description says what was expected.
 """
 import base64
+import contextlib
 import gzip
 import io
 import json
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ from werkzeug import exceptions
 from galaxy_jax import inputs
 from galaxy_jax.data.decode import cores
 from tfds_builders.errors import DataError
+from tfds_builders.fits_files import is_fits
+from tfds_builders.fits_images import FitsImage
 from tfds_builders.images import ImageError
 
 #: Types of a body that is one image.
@@ -30,6 +34,8 @@ _ID_LENGTH = 200
 # images of LARGE pixels and more take up to 30 bytes for each.
 _LARGE = 4 * 10**6
 _DECODING, _DECODING_LARGE = threading.BoundedSemaphore(cores()), threading.BoundedSemaphore(1)
+# The values of a JSON text take up to forty times its bytes.
+_JSON = threading.BoundedSemaphore(1)
 
 
 class Limits(NamedTuple):
@@ -40,6 +46,8 @@ class Limits(NamedTuple):
     images: in it.
     pixels: of one image, however small its file is.
     explained: images in it whose maps are asked for.
+    results: of which a table is made.
+    together: images that the page puts into a request, so that its first answers come soon.
     seconds: until it is answered.
     waiting: images of all requests that may wait for the device.
   """
@@ -47,6 +55,8 @@ class Limits(NamedTuple):
   images: int = 64
   pixels: int = 64 * 10**6
   explained: int = 4
+  results: int = 5000
+  together: int = 8
   seconds: float = 60.0
   waiting: int = 512
 
@@ -82,19 +92,25 @@ def check_length(request: Request, limits: Limits) -> None:
                                            "the most; send fewer images at a time.")
 
 
-def read(request: Request, limits: Limits) -> list[Upload]:
+def read(request: Request, limits: Limits, end: float) -> list[Upload]:
   """The images of a request, in their order.
+
+  Args:
+    request: of which the body is read.
+    limits: of a request.
+    end: when by time.monotonic() to stop.
 
   Raises:
     HTTPException: 400 without any image or with JSON that is none, 411 and 413 of its length, 413 of too many images,
-      415 of a type of body that holds no images, 422 of JSON that is not {"images": [base64, …]}.
+      415 of a type of body that holds no images, 422 of JSON that is not {"images": [base64, …]}, 503 too late.
   """
   check_length(request, limits)
   if request.mimetype == "multipart/form-data":
     files = ((file.filename or "", file.read()) for file in request.files.getlist("images"))
     uploads = [Upload(name, data) for name, data in files if name or data]
   elif request.mimetype == "application/json":
-    uploads = [Upload("", data) for data in _of_json(read_json(request))]
+    with alone(limits, end):
+      uploads = [Upload("", data) for data in _of_json(read_json(request, 1000 * limits.images))]
   elif request.mimetype in IMAGE_TYPES:
     data = request.get_data(cache=False)
     uploads = [Upload("image", data)] if data else []
@@ -110,10 +126,34 @@ def read(request: Request, limits: Limits) -> list[Upload]:
   return [Upload(text(upload.id) or str(number), upload.data) for number, upload in enumerate(uploads, 1)]
 
 
-def read_json(request: Request) -> Any:
-  """The JSON of a body; raises BadRequest where it is none."""
+@contextlib.contextmanager
+def alone(limits: Limits, end: float) -> Iterator[None]:
+  """What one request at a time does, as the values of a JSON text take much memory.
+
+  Raises:
+    ServiceUnavailable: its turn did not come by `end`, of time.monotonic().
+  """
+  if not _JSON.acquire(timeout=max(0.0, end - time.monotonic())):
+    raise late(limits)
   try:
-    return json.loads(request.get_data(cache=False))
+    yield
+  finally:
+    _JSON.release()
+
+
+def read_json(request: Request, most: int) -> Any:
+  """The JSON of a body.
+
+  Raises:
+    BadRequest: it is none.
+    RequestEntityTooLarge: it may have more than `most` values.
+  """
+  data = request.get_data(cache=False)
+  # Every value is the first in its brackets, or comes after a comma.
+  if sum(map(data.count, (b",", b"[", b"{"))) > most:
+    raise exceptions.RequestEntityTooLarge(f"The JSON has more than {most} values; send less at a time.")
+  try:
+    return json.loads(data)
   except (ValueError, RecursionError) as error:
     reason = "nested too deeply" if isinstance(error, RecursionError) else error
     raise exceptions.BadRequest(f"The request's body is no JSON: {reason}.") from None
@@ -157,7 +197,7 @@ def pixels_of(uploads: list[Upload], model: Any, limits: Limits, end: float) -> 
       if left <= 0 or not free.acquire(timeout=left):
         raise late(limits)
       try:
-        found.append(_decode(upload, model))
+        found.append(_decode(upload, model, limits.pixels))
       finally:
         free.release()
     except ImageError as error:
@@ -171,28 +211,41 @@ def late(limits: Limits) -> exceptions.ServiceUnavailable:
                                        "time, or try again later.", retry_after=5)
 
 
-def _decode(upload, model):
+def _decode(upload, model, limit):
   try:
+    if is_fits(upload.data):
+      _check_axes(upload.data, limit)
     return inputs.pixels_of(upload.data, upload.id, model)
   except DataError as error:  # of FITS files, where astropy is not installed
     raise ImageError(f"cannot be read here: {str(error).rstrip('.')}") from None
 
 
 def _count_pixels(data, limit):
-  """How many pixels there are by an image's header, `limit` where only who decodes it can tell; more are refused."""
+  """How many pixels there are by an image's header, many where only who decodes it can tell; more are refused."""
   if data.startswith(b"\x1f\x8b"):
     _check_packed(data, 8 * limit)
-    return limit
+    return max(limit, _LARGE)
   try:
     with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF")) as image:
       width, height = image.size
   except Image.DecompressionBombError as error:
     raise ImageError(f"is too large to be a galaxy image ({error})") from None
   except Exception:
-    return limit
+    return max(limit, _LARGE)
   if width * height > limit:
     raise ImageError(f"has {width} x {height} pixels, more than the {limit} allowed")
   return width * height
+
+
+def _check_axes(data, limit):
+  """Refuses a FITS image by its axes; called by one thread at a time, as astropy's readers need it."""
+  try:
+    with FitsImage(io.BytesIO(data)) as opened:
+      height, width = opened.shape()
+  except ImageError:
+    return  # who decodes it says it better
+  if width * height > limit:
+    raise ImageError(f"has {width} x {height} pixels, more than the {limit} allowed")
 
 
 def _check_packed(data, limit):

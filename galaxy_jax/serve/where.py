@@ -26,12 +26,12 @@ class Maps(NamedTuple):
 
 
 def explainer(model: Any) -> Callable[[np.ndarray], Maps]:
-  """A function of decoded images (N, size, size, 3) uint8; each costs GRID² + 1 looks at an upright image.
+  """A function of decoded images (N, size, size, 3) uint8; each costs one device call of GRID² + 1 images.
 
   Args:
     model: a predictor.
   """
-  upright = model.with_views(1, False)
+  upright = model.with_views(1, False).with_batch_size(GRID * GRID + 1)
   covers = spots(model.size)
   leaders = 2 if model.task == "votes" else len(model.columns)
 

@@ -1,9 +1,8 @@
 "use strict";
 // The page's own behaviour. It asks /api/v1 of the server that it comes from, and no one else.
 
-const GATHERED = 8;  // images a request: the first answers come soon, and a batch is used
 const AROUND = 4096;  // bytes that a request has around a file, at most
-const OPEN = 4;  // trees that are open without a click
+const OPEN = 4;  // trees that are open without a click, where there is room beside the image
 const TRIES = 6;
 
 const find = (name) => document.getElementById(name);
@@ -60,7 +59,7 @@ function groups(files) {
   const found = [];
   let bytes = Infinity;
   for (const file of files) {
-    const full = found.length && found.at(-1).length >= Math.min(GATHERED, about.limits.images);
+    const full = found.length && found.at(-1).length >= Math.min(about.limits.together, about.limits.images);
     if (full || bytes + file.size + AROUND > about.limits.bytes) {
       found.push([]);
       bytes = 0;
@@ -75,7 +74,7 @@ async function answer(files) {
   about ??= await (await ask("api/v1/model")).json();
   const mine = generation;
   const progress = find("progress");
-  const open = results.length + files.length <= OPEN;
+  const open = results.length + files.length <= OPEN && matchMedia("(min-width: 44rem)").matches;
   let done = 0;
   progress.max = files.length;
   for (const group of groups(files)) {
@@ -132,7 +131,7 @@ function card(result, file, open) {
   if (result.novelty !== null) {
     const unlike = result.novelty > 1;
     rows.push(["image", make("dd", unlike ? "unlike" : "",
-      unlike ? `unlike those it learnt from (novelty ${result.novelty.toFixed(1)})` : "like those it learnt from")]);
+      unlike ? `unlike the galaxies it knows (novelty ${result.novelty.toFixed(1)})` : "like galaxies it knows")]);
   }
   for (const [term, words] of rows) {
     const row = make("div");
@@ -240,17 +239,17 @@ function where(button, canvas, words, file) {
     const question = about.questions.find((other) => other.columns.includes(known.answer));
     const name = question ? question.answers[question.columns.indexOf(known.answer)] : known.answer.replaceAll("_", " ");
     return known.fall < 0.005 ? `No single place decides “${name}”.`
-      : `Orange: covered there, “${name}” falls by up to ${percent(known.fall)} percentage points.`;
+      : `Magenta: covered there, “${name}” falls by up to ${percent(known.fall)} percentage points.`;
   }
 }
 
-/** Paints a map in orange, the more opaque the more there is. */
+/** Paints a map in magenta, which no galaxy is, the more opaque the more there is. */
 function overlay(canvas, saliency) {
   const side = saliency.map.length;
   const small = document.createElement("canvas");
   small.width = small.height = side;
   const pixels = small.getContext("2d").createImageData(side, side);
-  saliency.map.flat().forEach((value, place) => pixels.data.set([255, 140, 0, 2 * value], 4 * place));
+  saliency.map.flat().forEach((value, place) => pixels.data.set([255, 0, 200, 2 * value], 4 * place));
   small.getContext("2d").putImageData(pixels, 0, 0);
   canvas.width = canvas.height = 32 * side;
   canvas.setAttribute("aria-label", "Map of where the model found its leading answer");
@@ -259,12 +258,40 @@ function overlay(canvas, saliency) {
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
+/** The answers as JSON texts of as many as a table may be asked for at a time. */
+function pieces() {
+  const found = [];
+  const encoder = new TextEncoder();
+  let bytes = Infinity;
+  for (const result of results) {
+    const text = JSON.stringify(result);
+    const size = encoder.encode(text).length + 1;
+    if (bytes + size + AROUND > about.limits.bytes || found.at(-1).length >= about.limits.results) {
+      found.push([]);
+      bytes = 0;
+    }
+    found.at(-1).push(text);
+    bytes += size;
+  }
+  return found.map((texts) => `{"results": [${texts.join(",")}]}`);
+}
+
 async function download(format) {
   try {
-    const response = await ask(`api/v1/table?format=${format}`, {
-      method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({results})});
+    const bodies = pieces();
+    if (bodies.length > 1 && format !== "csv") {
+      throw new Error(`${results.length} answers are more than fit into one Parquet file here. As CSV they all do.`);
+    }
+    const parts = [];
+    for (const body of bodies) {
+      const response = await ask(`api/v1/table?format=${format}`, {
+        method: "POST", headers: {"Content-Type": "application/json"}, body});
+      const part = await response.blob();
+      // The first line, the columns' names, is that of the first part.
+      parts.push(parts.length ? part.slice((await part.text()).indexOf("\n") + 1) : part);
+    }
     const link = make("a");
-    link.href = URL.createObjectURL(await response.blob());
+    link.href = URL.createObjectURL(new Blob(parts));
     link.download = `galaxies.${format}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
