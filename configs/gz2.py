@@ -10,8 +10,8 @@ and a small sample, which starts from the model that comes with the package, tra
 `scratch`, the same network from random parameters. Without one, the hardware found decides.
 
 Expected, on 635 galaxies of a sample in the challenge's format, 159 others to test on, two cores: `scratch` RMSE 0.089
-in 10 minutes (seeds 0, 1); `cpu`: docs/simulator.md (benchmarks/simulator_use.py). `gpu`, on the whole challenge, was
-not measured; the command above would show it.
+in 10 minutes (seeds 0, 1), `cpu` 0.081 in about 8 (seed 0; benchmarks/simulator_use.py). `gpu`, on the whole challenge,
+was not measured; the command above would show it.
 """
 import ml_collections
 
