@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from galaxy_jax import report
-from galaxy_jax.report import measures
+from galaxy_jax.report import figures, measures
 from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
 
 _VOID = {"meta", "link", "img", "wbr", "br", "hr"}
@@ -255,3 +255,10 @@ def test_class_table_counts(tmp_path):
   assert "smooth, in between23100%67%" in text
   assert "barred spiral2150%100%" in text
   assert "Same class75.0%" in text
+
+
+def test_the_few_steps_left_at_the_end_of_training_are_no_point_of_the_curve():
+  points = [(step, 0.1 - step * 1e-4) for step in range(20, 220, 20)]
+  for last, end in ((201, 200), (219, 219)):
+    chart, = figures.curves({"train/rmse": [*points, (last, 0.05)]})
+    assert f"(step {end})" in chart.caption

@@ -44,6 +44,9 @@ def _by_quantity(history):
     array = array[np.isfinite(array).all(axis=1)]
     if len(array):
       array = array[np.argsort(array[:, 0], kind="stable")]
+      steps = np.diff(array[:, 0])
+      if series == "train" and len(steps) > 3 and steps[-1] < np.median(steps) / 2:
+        array = array[:-1]  # the mean of the few steps that were left at the end
       quantities.setdefault(quantity, {})[series] = (array[:, 0], array[:, 1])
   first = {"loss": 0, "rmse": 1, "accuracy": 1, "learning_rate": 3}
   return dict(sorted(quantities.items(), key=lambda item: first.get(item[0], 2)))
