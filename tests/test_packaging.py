@@ -33,7 +33,10 @@ def test_it_finds_the_files_it_ships(installed, tmp_path):
   shipped = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()}
   builder = "tfds_builders/galaxy_zoo_challenge"
   assert {"galaxy_jax/configs/base.py", "galaxy_jax/configs/gz2.py", f"{builder}/README.md",
-          f"{builder}/CITATIONS.bib", f"{builder}/TAGS.txt", f"{builder}/checksums.tsv"} <= shipped
+          f"{builder}/CITATIONS.bib", f"{builder}/TAGS.txt", f"{builder}/checksums.tsv", "galaxy_jax/feature_map.html",
+          "galaxy_jax/serve/static/page.html", "galaxy_jax/serve/static/page.js",
+          *(f"galaxy_jax/shipped/simulated-gz2/{name}" for name in ("parameters.npz", "config.json", "README.md"))
+          } <= shipped
   assert not [name for name in shipped if name.startswith(("tests/", "configs/", "benchmarks/"))]
   code = ("import galaxy_jax.main, tfds_builders, galaxy_jax.configs.gz2 as c; print(galaxy_jax.__file__); "
           "print(tfds_builders.builder_class('galaxy_zoo_challenge').get_metadata().citation[:5]); "
