@@ -51,7 +51,7 @@ def test_a_mistake_ends_with_one_line(challenge_dir, data_dir, tmp_path):
 
 @pytest.mark.parametrize(("flags", "message"), [
     (["--config=configs/gz2.py:cpu", "--config.train.batch=3"], "error: the config has no key 'batch'"),
-    (["--config=configs/gz2.py:tpu"], "error: The config's argument is 'tpu'; expected one of cpu, gpu."),
+    (["--config=configs/gz2.py:tpu"], "error: The config's argument is 'tpu'; expected one of cpu, gpu, scratch."),
     (["--config=elsewhere/gz2.py"], "--config is elsewhere/gz2.py, and there is no such file. The experiments are "),
     (["--config=configs/gz2.py:cpu", "--config.data.manual_dir=/nowhere"], "/nowhere, and there is no such folder"),
     (["--config=configs/gz2.py:cpu", "--config.augment.size=-1"], "config.augment.size is -1; expected at least 1."),
