@@ -188,6 +188,9 @@ def main(_) -> int:
     raise ValueError("Greedy weights are chosen on a split, and only they are: --weights=greedy --weigh_on=SPLIT.")
   configs = {folder: _config(folder) for folder in folders}
   _check_together(configs)
+  if FLAGS.calibrate_on and experiment.finds_instances(configs[folders[0]]):
+    raise ValueError(f"The run in {folders[0]} finds outlines; votes and classes of whole images are what is "
+                     "calibrated.")
   write = outputs.table_writer(FLAGS.output, "--output") if FLAGS.output else None
   split = FLAGS.calibrate_on or FLAGS.split or configs[folders[0]].data.eval
   splits = list(dict.fromkeys((split, FLAGS.weigh_on or split)))

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from test_class_run import flags_of
 
 from galaxy_jax import beginnings, datasets, evaluate, evaluation, experiment, feeds, models
 from galaxy_jax.configs import mask_galaxy
@@ -68,6 +69,12 @@ def test_the_table_has_a_row_for_each_detection(run):
       assert row["area"] == 0 and row["y"] is None
   scores = [row["score"] for row in table if row["galaxy_id"] == table[0]["galaxy_id"]]
   assert scores == sorted(scores, reverse=True)
+
+
+def test_outlines_are_not_calibrated(run, monkeypatch):
+  monkeypatch.setattr(evaluate, "FLAGS", flags_of(workdir=str(run[0] / "run"), calibrate_on="validation"))
+  with pytest.raises(ValueError, match="finds outlines; votes and classes"):
+    evaluate.main(None)
 
 
 def test_figures_do_not_depend_on_the_batch(run):
