@@ -2,7 +2,7 @@
 import csv as plain_csv
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,12 +77,9 @@ class ClassResult(NamedTuple):
 
   def table(self) -> pa.Table:
     """One row a galaxy: split, galaxy_id, the probability of each class, the most probable one, the labelled one."""
-    names = np.array(self.names, object)
     columns = {"split": pa.array([self.split] * len(self.ids)), "galaxy_id": pa.array(self.ids)}
-    columns |= {f"probability_{name}": pa.array(self.predicted[:, i].astype(np.float32))
-                for i, name in enumerate(self.names)}
-    columns["predicted"] = pa.array(names[np.argmax(self.predicted, axis=1)], pa.string())
-    columns["label"] = pa.array([names[label] if label >= 0 else None for label in self.labels], pa.string())
+    columns |= class_columns(self.predicted, self.names)
+    columns["label"] = pa.array([self.names[label] if label >= 0 else None for label in self.labels], pa.string())
     return pa.table(columns)
 
   def submission(self) -> pa.Table | None:
@@ -165,12 +162,27 @@ def vote_table(split: str, ids: np.ndarray, predicted: np.ndarray, voted: np.nda
       asked.
   """
   columns = {"split": pa.array([split] * len(ids)), "galaxy_id": pa.array(ids), "target": pa.array([target] * len(ids))}
-  columns |= {name: pa.array(predicted[:, i].astype(np.float32)) for i, name in enumerate(COLUMNS)}
-  columns["description"] = pa.array([decision_tree.sentence(row) for row in predicted])
-  columns["gz2_class"] = pa.array([decision_tree.gz2_class(row) for row in predicted])
-  columns |= {f"voted_{name}": pa.array(voted[:, i].astype(np.float32), from_pandas=True)
-              for i, name in enumerate(COLUMNS)}
+  columns |= fraction_columns(predicted) | word_columns(predicted) | fraction_columns(voted, before="voted_")
   return pa.table(columns)
+
+
+def fraction_columns(fractions: np.ndarray, *, before: str = "", after: str = "") -> dict[str, pa.Array]:
+  """(N, 37) fractions by the names of COLUMNS, with what stands before and after these; NaN becomes null."""
+  return {f"{before}{name}{after}": pa.array(fractions[:, i].astype(np.float32), from_pandas=True)
+          for i, name in enumerate(COLUMNS)}
+
+
+def word_columns(fractions: np.ndarray) -> dict[str, pa.Array]:
+  """What (N, 37) fractions say: a description, and a class as Galaxy Zoo 2 writes it."""
+  return {"description": pa.array([decision_tree.sentence(row) for row in fractions], pa.string()),
+          "gz2_class": pa.array([decision_tree.gz2_class(row) for row in fractions], pa.string())}
+
+
+def class_columns(probabilities: np.ndarray, names: Sequence[str]) -> dict[str, pa.Array]:
+  """(N, C) probabilities, one column a class, and the name of the most probable one."""
+  columns = {f"probability_{name}": pa.array(probabilities[:, i].astype(np.float32)) for i, name in enumerate(names)}
+  best = np.argmax(probabilities, axis=1)
+  return columns | {"predicted": pa.array([names[number] for number in best], pa.string())}
 
 
 def submission_table(ids: np.ndarray, predicted: np.ndarray) -> pa.Table:

@@ -6,7 +6,6 @@
 """
 import hashlib
 import logging
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import ml_collections
 import numpy as np
 import pyarrow as pa
 
-from galaxy_jax import calibration, decision_tree, evaluation, experiment, shipped, temperature, uncertainty, workdirs
+from galaxy_jax import calibration, evaluation, experiment, outputs, shipped, temperature, uncertainty, workdirs
 from galaxy_jax.data import decode
 from galaxy_jax.parallel import Parallel
 from tfds_builders.gz2_tree import COLUMNS
@@ -85,13 +84,9 @@ class Predictor:
     self.batch_size = -(-config.eval.batch_size // self._parallel.device_count) * self._parallel.device_count
     self.variables = self._parallel.replicate(variables)
     task = experiment.make_task(config, axis_name=None, all_views=True, classes=classes)
-    self._describe = task.describe
-    self._step = self._parallel.compile(lambda variables, images, *, axis_name: task.describe(variables, images))
-
-  @property
-  def compiled(self) -> Callable:
-    """The fractions or probabilities as a pure function of the variables and of decoded images."""
-    return partial(_outputs, self._describe, self.calibration.temperature)
+    describe = partial(_tempered, task.describe, self.calibration.temperature)
+    self.compiled = lambda variables, images: describe(variables, images)[0]
+    self._step = self._parallel.compile(lambda variables, images, *, axis_name: describe(variables, images))
 
   def with_views(self, rotations: int, flips: bool, zooms: tuple[float, ...] = (1.0,)) -> "Predictor":
     """The same model whose answers are means over other test-time views."""
@@ -141,17 +136,15 @@ class Predictor:
     that was measured.
     """
     if self.task == "votes":
-      columns = {name: pa.array(answers.fractions[:, i]) for i, name in enumerate(self.columns)}
+      columns = outputs.fraction_columns(answers.fractions)
       if answers.lower is not None:
-        for i, name in enumerate(self.columns):
-          columns[f"{name}_low"] = pa.array(answers.lower[:, i].astype(np.float32))
-          columns[f"{name}_high"] = pa.array(answers.upper[:, i].astype(np.float32))
-      columns["description"] = pa.array([decision_tree.sentence(row) for row in answers.fractions], pa.string())
-      columns["gz2_class"] = pa.array([decision_tree.gz2_class(row) for row in answers.fractions], pa.string())
+        lower = outputs.fraction_columns(answers.lower, after="_low")
+        upper = outputs.fraction_columns(answers.upper, after="_high")
+        for ends in zip(lower.items(), upper.items(), strict=True):
+          columns.update(ends)
+      columns |= outputs.word_columns(answers.fractions)
     else:
-      columns = {f"probability_{name}": pa.array(answers.fractions[:, i]) for i, name in enumerate(self.columns)}
-      best = np.argmax(answers.fractions, axis=1) if len(answers.fractions) else np.zeros(0, int)
-      columns["predicted"] = pa.array([self.columns[number] for number in best], pa.string())
+      columns = outputs.class_columns(answers.fractions, self.columns)
     if answers.novelty is not None:
       columns["novelty"] = pa.array(answers.novelty)
     return columns
@@ -176,18 +169,15 @@ class Predictor:
       full = np.concatenate([part, np.zeros((missing, *wanted), np.uint8)]) if missing else part
       result = self._parallel.fetch(self._step(self.variables, self._parallel.split_rows(full)))
       parts.append([values[:len(part)] for values in result])
-    outputs, features = (np.concatenate(values) for values in zip(*parts, strict=True))
-    if self.calibration.temperature != 1.0:
-      outputs = temperature.apply(outputs, self.calibration.temperature)
-    return outputs.astype(np.float32), features.astype(np.float32)
+    return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
 
 
-def _outputs(describe, degrees, variables, images):
-  """The outputs alone, at the temperature that galaxies held out asked for."""
-  outputs = describe(variables, images)[0].astype(jnp.float32)
-  if degrees == 1.0:
-    return outputs
-  return jax.nn.softmax(jnp.log(jnp.maximum(outputs, temperature.LEAST)) / degrees, axis=-1)
+def _tempered(describe, degrees, variables, images):
+  """The outputs, at the temperature that galaxies held out asked for, and the features, float32 both."""
+  said, features = (values.astype(jnp.float32) for values in describe(variables, images))
+  if degrees != 1.0:
+    said = jax.nn.softmax(jnp.log(jnp.maximum(said, temperature.LEAST)) / degrees, axis=-1)
+  return said, features
 
 
 def load(source: str | Path | None = None, checkpoint: str | int | None = None, *, tta: int | None = None,

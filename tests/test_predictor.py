@@ -138,7 +138,7 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path):
 
 def test_a_temperature_is_the_same_in_numpy_and_compiled():
   probabilities = np.random.default_rng(0).dirichlet(np.ones(5), 7).astype(np.float32)
-  compiled = predictor._outputs(lambda _, images: (images, None), 2.0, None, probabilities)
+  compiled, _ = predictor._tempered(lambda _, images: (images, images), 2.0, None, probabilities)
   np.testing.assert_allclose(compiled, temperature.apply(probabilities, 2.0), rtol=1e-5)
 
 
