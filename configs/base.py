@@ -69,6 +69,10 @@ def get_config() -> ml_collections.ConfigDict:
   augment.channel_gain = 0.0  # likewise, each channel with a factor of its own
   augment.pca_noise = 0.0  # standard deviation along the first principal component of RGB (Dieleman et al. took 0.5)
   augment.noise = 0.0  # standard deviation of Gaussian noise, for each pixel and channel
+  # Of votes and classes, galaxies are mixed two by two and their labels with them: α of the Beta(α, α) that their
+  # shares come from, of a mean of two images, or of a box of one in the other; with both, of one or the other; 0: not.
+  augment.mixup = 0.0
+  augment.cutmix = 0.0
   augment.greyscale = False  # one channel instead of three
   # What becomes of the pixels last: none (they are in [0, 1]), per_image (each image's mean 0, deviation 1), or, as
   # published weights expect them, imagenet, symmetric (in [-1, 1]: Inception's and Xception's), or matterport.

@@ -39,7 +39,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     else:
       c.train.epochs = 180.0
       c.optimizer.learning_rate = 2e-3
-    c.simulated.train.epochs = 20.0
+    c.simulated.train.epochs = 10.0
   else:
     c.data.crop, c.data.size = 0, 212
     c.augment.size, c.augment.view = 128, 0.65

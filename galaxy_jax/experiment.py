@@ -29,17 +29,21 @@ _LONGEST = 4096
 #: The keys of config.augment that are arguments of augment.affine_matrices, and those of augment.colour.
 GEOMETRY = ("rotation", "zoom", "shift", "flip", "stretch", "rotation_step")
 COLOUR = ("brightness", "contrast", "saturation", "channel_gain", "pca_noise", "noise")
+#: And of mixing.mix.
+MIXTURES = ("mixup", "cutmix")
 
 
 #: The arguments that only one task takes, from the config, the classes' names and how many galaxies are in each.
 _OWN_ARGUMENTS = {
     "votes": lambda config, names, counts: {
         "output": config.model.output, "loss": config.loss.name,
-        "conditional": config.data.target in vote_labels.CONDITIONAL},
+        "conditional": config.data.target in vote_labels.CONDITIONAL,
+        "mixed": {key: config.augment[key] for key in MIXTURES}},
     "classes": lambda config, names, counts: {
         "names": names, "label": config.data.label, "counts": counts, "loss": config.loss.name,
         "label_smoothing": config.loss.label_smoothing, "focal_gamma": config.loss.focal_gamma,
-        "class_weights": config.loss.class_weights, "head_bias": config.model.head_bias},
+        "class_weights": config.loss.class_weights, "head_bias": config.model.head_bias,
+        "mixed": {key: config.augment[key] for key in MIXTURES}},
     "instances": lambda config, names, counts: {
         "names": names, "slots": config.data.max_instances, "loss": config.loss.name,
         "label_smoothing": config.loss.label_smoothing,
@@ -71,6 +75,8 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
   if config.task not in TASKS:
     raise ValueError(f"config.task is {config.task!r}; expected one of {', '.join(TASKS)}.")
   model, augment = config.model, config.augment
+  if finds_instances(config) and any(augment[key] for key in MIXTURES):
+    raise ValueError("config.augment.mixup and config.augment.cutmix are for votes and classes; leave them at 0.")
   dtype = jnp.dtype(model.dtype)
   options = {key: tuple(value) if isinstance(value, list) else value for key, value in model.options.items()}
   seen_from = config.eval if all_views else {"rotations": 1, "flips": False, "zooms": (1.0,)}
@@ -99,6 +105,7 @@ RANGES = {
     "seed": (0, 2**31 - 1), "data.crop": (0, None), "data.size": (2, None), "data.workers": (0, None),
     "augment.size": (1, None), "augment.view": (0.01, 1), "augment.rotation": (0, 360), "augment.zoom": (1, None),
     "augment.rotation_step": (0, 360), "augment.stretch": (1, None), "augment.shift": (0, 1),
+    "augment.mixup": (0, None), "augment.cutmix": (0, None),
     "loss.label_smoothing": (0, 0.999), "loss.focal_gamma": (0, None), "optimizer.learning_rate": (0, None),
     "optimizer.warmup": (0, 0.999), "optimizer.weight_decay": (0, None), "optimizer.clip": (0, None),
     "optimizer.layer_decay": (0.01, 1),

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from galaxy_jax import losses, metrics
+from galaxy_jax import losses, metrics, mixing
 from galaxy_jax.tasks import vision
 from galaxy_jax.tasks.task import Task
 
@@ -15,12 +15,16 @@ WEIGHTS = ("none", "balanced")
 #: What the last layer's biases are at first: 0; or such that every galaxy gets the training split's frequencies.
 BIASES = ("zeros", "log_frequencies")
 
+#: The name in a batch of what a mixture's classes are.
+_MIXED = "mixed_classes"
+
 # Probabilities below it cost no more: a mean over views in float32 may be 0.
 _SMALLEST = 1e-7
 
 
 def make(*, model: Callable, names: Sequence[str], label: str, counts: Sequence[int] | None, loss: str,
-         label_smoothing: float, focal_gamma: float, class_weights: str, head_bias: str, **seen) -> Task:
+         label_smoothing: float, focal_gamma: float, class_weights: str, head_bias: str, mixed: dict | None = None,
+         **seen) -> Task:
   """The task of predicting one class of several.
 
   The outputs are probabilities (B, C), the mean of the views' softmax. What decides which checkpoint is best is
@@ -40,6 +44,7 @@ def make(*, model: Callable, names: Sequence[str], label: str, counts: Sequence[
       training split's galaxies.
     head_bias: a name in BIASES. With log_frequencies the first loss is that of answering with the frequencies, and the
       network need not find them out; the model `most_frequent` then answers so without training.
+    mixed: how galaxies are mixed in training, and their classes with them: `mixup` and `cutmix` of mixing.mix.
     **seen: how the network sees the images, see vision.make.
 
   Raises:
@@ -61,16 +66,27 @@ def make(*, model: Callable, names: Sequence[str], label: str, counts: Sequence[
     bias = jnp.asarray(log_frequencies(counts), params["head"]["bias"].dtype)
     return variables | {"params": params | {"head": params["head"] | {"bias": bias}}}
 
+  def augment(keys, batch):
+    batch = sight.augment(keys, batch)
+    if not mixed or not any(mixed.values()):
+      return batch
+    labels = batch[label]
+    known = losses.present(labels)[:, None]
+    classes = jnp.where(known, jax.nn.one_hot(jnp.maximum(labels, 0), len(names)), jnp.nan)
+    images, classes = mixing.mix(keys, batch["image"], classes, batch["mask"], **mixed)
+    return batch | {"image": images, _MIXED: classes}
+
   def loss_sums(variables, batch, keys):
     logits, collections = sight.train(variables, batch, keys)
     labels = batch[label]
+    learnt = batch.get(_MIXED, labels)
     if loss == "focal":
-      values = losses.focal_loss(logits, labels, gamma=focal_gamma, label_smoothing=label_smoothing)
+      values = losses.focal_loss(logits, learnt, gamma=focal_gamma, label_smoothing=label_smoothing)
     else:
-      values = losses.softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    there = losses.present(labels)
+      values = losses.softmax_cross_entropy(logits, learnt, label_smoothing=label_smoothing)
+    there = jnp.all(losses.present(learnt).reshape(len(labels), -1), axis=1)
     # Not divided by the sum of the weights: their mean is 1 over the split, and a batch's own sum would be noise.
-    values = values * weights[jnp.where(there, labels, 0)]
+    values = values * (weights[jnp.where(there, labels, 0)] if learnt is labels else jnp.nan_to_num(learnt) @ weights)
     correct = jnp.argmax(logits, axis=-1) == labels
     return {"loss": losses.masked_sum(values, batch["mask"], there),
             "accuracy": losses.masked_sum(correct, batch["mask"], there)}, collections
@@ -95,7 +111,7 @@ def make(*, model: Callable, names: Sequence[str], label: str, counts: Sequence[
                  for number, name in enumerate(names) if of_class[number, 0] > 0}
     return result
 
-  return Task(init=init, augment=sight.augment, loss=loss_sums,
+  return Task(init=init, augment=augment, loss=loss_sums,
               predict=lambda variables, batch: describe(variables, batch["image"])[0], metrics=class_metrics,
               finish=finish, absent={label: np.int32(-1)}, score="error", explain=sight.explain, describe=describe)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from galaxy_jax import decision_tree, losses, metrics
+from galaxy_jax import decision_tree, losses, metrics, mixing
 from galaxy_jax.tasks import vision
 from galaxy_jax.tasks.task import Task
 
@@ -26,7 +26,8 @@ FROM_LOGITS = {
 _BELONGS = {"tree_cross_entropy": "tree", ON_COUNTS: "dirichlet"}
 
 
-def make(*, model: Callable, output: str, loss: str, conditional: bool = False, **seen) -> Task:
+def make(*, model: Callable, output: str, loss: str, conditional: bool = False, mixed: dict | None = None,
+         **seen) -> Task:
   """The task of predicting vote fractions.
 
   Args:
@@ -35,10 +36,11 @@ def make(*, model: Callable, output: str, loss: str, conditional: bool = False, 
     loss: a name in LOSSES, summed over a galaxy's answers; or ON_COUNTS, summed over its questions, which needs the
       label `vote_counts`.
     conditional: the fractions that are learnt are of the volunteers who were asked, not of all.
+    mixed: how galaxies are mixed in training, and their fractions with them: `mixup` and `cutmix` of mixing.mix.
     **seen: how the network sees the images, see vision.make.
 
   Raises:
-    ValueError: an unknown output layer or loss, or two that do not go together.
+    ValueError: an unknown output layer or loss, or two that do not go together; votes' numbers, of mixtures.
   """
   if output not in decision_tree.OUTPUT_LAYERS:
     raise ValueError(f"config.model.output is {output!r}; expected {', '.join(decision_tree.OUTPUT_LAYERS)}.")
@@ -46,6 +48,10 @@ def make(*, model: Callable, output: str, loss: str, conditional: bool = False, 
     raise ValueError(f"config.loss.name is {loss!r}; expected {', '.join((*LOSSES, ON_COUNTS))}.")
   if _BELONGS.get(loss, output) != output:
     raise ValueError(f"config.loss.name {loss!r} goes with config.model.output {_BELONGS[loss]!r}, not {output!r}.")
+  mixed = mixed if mixed and any(mixed.values()) else None
+  if mixed and loss == ON_COUNTS:
+    raise ValueError(f"config.loss.name {ON_COUNTS!r} is of whole numbers of votes, which a mixture of two galaxies "
+                     "does not have; leave config.augment.mixup and config.augment.cutmix at 0.")
   sight = vision.make(model(decision_tree.NUM_ANSWERS), **seen)
   layer = decision_tree.OUTPUT_LAYERS[output]
   fraction_loss, logit_loss = LOSSES.get(loss), FROM_LOGITS.get((loss, output))
@@ -57,6 +63,13 @@ def make(*, model: Callable, output: str, loss: str, conditional: bool = False, 
     """A galaxy counts once, with the sum over its answers."""
     labelled = jnp.any(losses.present(batch["vote_fractions"]), axis=-1)
     return losses.masked_sum(jnp.sum(values, axis=-1), batch["mask"], labelled)
+
+  def augment(keys, batch):
+    batch = sight.augment(keys, batch)
+    if not mixed:
+      return batch
+    images, fractions = mixing.mix(keys, batch["image"], batch["vote_fractions"], batch["mask"], **mixed)
+    return batch | {"image": images, "vote_fractions": fractions}
 
   def loss_sums(variables, batch, keys):
     logits, collections = sight.train(variables, batch, keys)
@@ -78,6 +91,6 @@ def make(*, model: Callable, output: str, loss: str, conditional: bool = False, 
     loss_of_fractions = {"loss": sums(fraction_loss(outputs, targets), batch)} if fraction_loss else {}
     return loss_of_fractions | metrics.vote_metrics(outputs, targets, batch["mask"], conditional=conditional)
 
-  return Task(init=sight.init, augment=sight.augment, loss=loss_sums,
+  return Task(init=sight.init, augment=augment, loss=loss_sums,
               predict=lambda variables, batch: describe(variables, batch["image"])[0], metrics=vote_metrics,
               finish=metrics.finish, score="rmse", absent=dict.fromkeys(labels, unknown), describe=describe)

@@ -67,7 +67,7 @@ class Builder(PreparedBuilder):
       GalaxySimConfig(
           name="demo", description="2,272 galaxies, smooth ones, discs face-on and edge-on and mergers in about equal "
           "numbers, made in a minute.",
-          recipe=Recipe(seed=20131220, size=424, rendered=212, mix="balanced"),
+          recipe=Recipe(seed=20131220, size=424, rendered=192, mix="balanced"),
           splits={"train": 2000, "validation": 222, "test": 50}),
       GalaxySimConfig(
           name="challenge", description="As many galaxies as the Galaxy Zoo challenge has, in Galaxy Zoo 2's mix.",
