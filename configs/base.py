@@ -56,6 +56,8 @@ def get_config() -> ml_collections.ConfigDict:
 
   c.augment = augment = ml_collections.ConfigDict()
   augment.size = 128  # pixels the network sees
+  # Smaller ones in the first parts of a run, as shares of it: (0.5, 0.75) for three equal parts, the last with all.
+  augment.growth = ()
   augment.view = 0.75  # share of the working image's width that the network sees at zoom 1
   augment.rotation = 360.0  # degrees, the full range of angles
   augment.rotation_step = 0.0  # degrees, the angles are multiples of it: 90 for turns that resample nothing; 0: any

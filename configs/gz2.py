@@ -36,10 +36,11 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
       c.init_from = "simulated-gz2"
       c.train.epochs, c.train.ema = 120.0, 0.998
       c.optimizer.learning_rate = 3e-4
+      c.simulated.train.epochs = 10.0
     else:
       c.train.epochs = 180.0
       c.optimizer.learning_rate = 2e-3
-    c.simulated.train.epochs = 10.0
+      c.simulated.train.epochs = 20.0
   else:
     c.data.crop, c.data.size = 0, 212
     c.augment.size, c.augment.view = 128, 0.65

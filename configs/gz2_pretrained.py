@@ -36,6 +36,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     pretrain.train.steps = 8000
     pretrain.optimizer.learning_rate = 2e-3
     c.simulated.pretrain = {"train": {"steps": 400}}
+    c.simulated.train.epochs = 20.0
     pretrain.train.ema = 0.99
   else:
     pretrain.data.crop, pretrain.data.size = 276, 128

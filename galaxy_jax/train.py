@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,13 +25,14 @@ import optax
 import tqdm
 from jax.experimental import multihost_utils
 
-from galaxy_jax import beginnings, datasets, evaluation, experiment, feeds, optim, workdirs
+from galaxy_jax import beginnings, datasets, evaluation, experiment, feeds, growth, optim, workdirs
 from galaxy_jax.checkpoint import Checkpoints
 from galaxy_jax.command import is_users
 from galaxy_jax.data import sources
 from galaxy_jax.data.decode import Decoded
 from galaxy_jax.logbook import Logbook
 from galaxy_jax.parallel import Parallel
+from galaxy_jax.stop_signal import StopSignal
 from galaxy_jax.tasks import Task
 from galaxy_jax.train_step import State, evaluated_variables, init_state, make_train_step, start_from
 
@@ -52,7 +52,10 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class _Plan(NamedTuple):
-  """A run all of whose settings were looked at; `initial` has the shapes of its first variables."""
+  """A run all of whose settings were looked at.
+
+  `initial` has the shapes of its first variables; `growing` the task of each of its parts, the last of them `task`.
+  """
   config: ml_collections.ConfigDict
   parallel: Parallel
   task: Task
@@ -61,6 +64,7 @@ class _Plan(NamedTuple):
   builder: Any
   fingerprints: dict[str, dict]
   steps: int
+  growing: list[Task]
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
@@ -94,12 +98,13 @@ def _planned(config: ml_collections.ConfigDict) -> _Plan:
   if classes is not None:
     fingerprints["train"]["classes"] = list(classes)
   feeds.delivery(config, builder, parallel)
-  task = experiment.make_task(config, axis_name=parallel.axis_name, all_views=False, classes=classes,
-                              counts=datasets.class_counts(config, builder, classes))
+  make_task = partial(experiment.make_task, axis_name=parallel.axis_name, all_views=False, classes=classes,
+                      counts=datasets.class_counts(config, builder, classes))
+  task = make_task(config)
   initial = jax.eval_shape(lambda: task.init(jax.random.key(0)))
   optim.check_stages(initial["params"], config.optimizer.frozen)
   return _Plan(config, parallel, task, classes, initial, builder, fingerprints,
-               total_steps(config, fingerprints["train"]["records"]))
+               total_steps(config, fingerprints["train"]["records"]), growth.tasks(config, task, make_task))
 
 
 def _planned_pretraining(plan: _Plan) -> _Plan:
@@ -140,8 +145,8 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
     eval_data = datasets.open_split(config, plan.builder, config.data.eval)
     feed = stack.enter_context(feeds.open_feed(config, plan.builder, parallel, task))
     optimizer, schedule = experiment.make_optimizer(config, steps)
-    feed.compile(make_train_step(task, optimizer, seed=config.seed, ema=config.train.ema,
-                                 frozen=tuple(config.optimizer.frozen)))
+    compiled = [partial(feed.compile, make_train_step(part, optimizer, seed=config.seed, ema=config.train.ema,
+                                                      frozen=tuple(config.optimizer.frozen))) for part in plan.growing]
     state = jax.jit(lambda: init_state(task, optimizer, seed=config.seed, ema=config.train.ema))()
     if initial is not None:
       state = start_from(initial, state)
@@ -156,10 +161,11 @@ def _train(plan: _Plan, workdir: Path) -> Outcome:
     start = int(state.step)
     return _Loop(
         config, workdir, parallel, task, feed, schedule, steps,
+        parts=deque(zip(growth.starts(len(compiled), steps, feed.steps_per_call), compiled, strict=True)),
         evaluator=evaluation.Evaluator(task, parallel, batch_size=config.eval.batch_size), eval_data=eval_data,
         checkpoints=checkpoints,
         logbook=stack.enter_context(Logbook(workdir, resume_step=start, active=jax.process_index() == 0)),
-        stop=stack.enter_context(_StopSignal()), state=parallel.replicate(state), step=start, progress=progress).run()
+        stop=stack.enter_context(StopSignal()), state=parallel.replicate(state), step=start, progress=progress).run()
 
 
 def total_steps(config: ml_collections.ConfigDict, examples: int) -> int:
@@ -208,11 +214,12 @@ class _Loop:
   feed: feeds.Feed
   schedule: optax.Schedule
   steps: int
+  parts: deque[tuple[int, Callable[[], None]]]  # first steps, and what compiles the step from there on
   evaluator: evaluation.Evaluator
   eval_data: Decoded
   checkpoints: Checkpoints
   logbook: Logbook
-  stop: "_StopSignal"
+  stop: StopSignal
   state: State
   step: int
   progress: Progress
@@ -234,6 +241,7 @@ class _Loop:
                    disable=None if jax.process_index() == 0 else True) as self.bar:
       while not self.finished:
         # To the next multiple of a whole call, where logs and evaluations fall, also after a resume in between.
+        self._enter_part()
         per_call = self.feed.steps_per_call
         count = min(per_call - self.step % per_call, self.steps - self.step)
         self.state, sums = self.feed.advance(self.state, self.step, count)
@@ -260,6 +268,14 @@ class _Loop:
           break
     self.checkpoints.wait()
     return Outcome(self.step, self.finished, stopping or None, self.workdir)
+
+  def _enter_part(self):
+    """Compiles the step of the part of the run that this step is in, where it is a new one."""
+    compile_step = None
+    while self.parts and self.parts[0][0] <= self.step:
+      _, compile_step = self.parts.popleft()
+    if compile_step:
+      compile_step()
 
   def _agree(self, mine: int) -> int:
     """The largest of what the hosts say."""
@@ -322,27 +338,3 @@ class _Loop:
     self.progress.seconds += now - self.last_save
     self.last_save = now
     self.checkpoints.save(self.step, self.parallel.globalise(self.state), self.progress.as_dict(), metrics)
-
-
-class _StopSignal:
-  """Notes the first SIGINT or SIGTERM, so that the loop can checkpoint and leave; a second one ends at once."""
-
-  def __init__(self):
-    self.received = None
-
-  def __enter__(self):
-    self._before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-      with contextlib.suppress(ValueError):  # not in the main thread: signals are somebody else's business
-        self._before[number] = signal.signal(number, self._note)
-    return self
-
-  def __exit__(self, *_):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _note(self, number, _):
-    self.received = number
-    logger.warning("%s: leaving after a checkpoint; the same command goes on from there. Again to leave at once.",
-                   signal.Signals(number).name)
-    signal.signal(number, self._before[number])
