@@ -21,12 +21,12 @@ EXTRAS = {
     "serve": ["flask>=3", "waitress>=3"],
     "similar": ["scikit-learn"],
     "survey": ["astropy", "scipy"],
-    # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
     "umap": ["umap-learn"],
+    # tensorflow-cpu: the builders are checked against tfds.load and TFDS's own test case.
     "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter",
              "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "huggingface_hub",
              "optuna>=4", "safetensors", "setuptools", "wheel", "flask>=3", "waitress>=3", "playwright",
-             "axe-playwright-python", "openapi-spec-validator", "jsonschema"],
+             "axe-playwright-python", "openapi-spec-validator", "jsonschema", "nbclient", "ipykernel"],
 }
 
 setup(
