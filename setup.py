@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "galaxy_jax/__init__.py").read_text())[1]
 
 EXTRAS = {
+    "annotate": ["sep"],
     "cuda": ["jax[cuda13]"],
     "tpu": ["jax[tpu]"],
     "kaggle": ["kaggle"],
@@ -26,7 +27,7 @@ EXTRAS = {
     "test": ["pytest", "pytest-xdist", "hypothesis", "scipy", "scikit-learn", "pycocotools", "ruff", "import-linter",
              "tensorflow-cpu", "dill", "h5py", "astropy", "apache-beam", "huggingface_hub",
              "optuna>=4", "safetensors", "setuptools", "wheel", "flask>=3", "waitress>=3", "playwright",
-             "axe-playwright-python", "openapi-spec-validator", "jsonschema", "nbclient", "ipykernel"],
+             "axe-playwright-python", "openapi-spec-validator", "jsonschema", "nbclient", "ipykernel", "sep"],
 }
 
 setup(

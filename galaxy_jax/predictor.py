@@ -192,13 +192,13 @@ def load(source: str | Path | None = None, checkpoint: str | int | None = None, 
 
   Raises:
     FileNotFoundError: there is no such run, or no such checkpoint.
-    ValueError: the run finds instances, for which there is galaxy_jax.evaluate.
+    ValueError: the run finds instances, for which there are galaxy_jax.find and galaxy_jax.evaluate.
   """
   folder = shipped.folder(source)
   config = workdirs.read_config(folder)
   if experiment.finds_instances(config):
-    raise ValueError(f"The run in {folder} finds outlines in images; it is evaluated by python -m galaxy_jax.evaluate "
-                     "--workdir, and answers nothing about an image as a whole.")
+    raise ValueError(f"The run in {folder} finds objects in images and says nothing of an image as a whole; python -m "
+                     "galaxy_jax.find --workdir makes a catalogue of them, galaxy_jax.evaluate judges it.")
   trained = evaluation.restore(config, folder, _here(),
                                config.eval.checkpoint if checkpoint is None else checkpoint)
   if tta:

@@ -28,22 +28,9 @@ def keep_batch(state, batch, *, axis_name=None):
   return state._replace(step=state.step + 1), kept
 
 
-def of_the_simulator(task):
-  """One batch of real simulated galaxies, on one device and on four."""
-  stored = {}
-  for kind, devices in (("jit", 1), ("pmap", 4)):
-    parallel = Parallel(kind, jax.devices()[:devices])
-    feed = feeds.SimulatedFeed(task=task, parallel=parallel, seed=3, batch_size=4, steps_per_call=1, size=16, crop=128,
-                               mix="balanced", quality=0, votes="expected", epoch=100)
-    feed.compile(keep_batch)
-    _, batch = feed.advance(parallel.replicate(State(np.int32(0), {}, {}, {}, {})), 0, 1)
-    stored |= {f"real/{kind}/{devices}/{name}": value for name, value in parallel.fetch(batch).items()}
-  return stored
-
-
 def main(path):
   task = votes.Task(*[None] * 6, absent={"vote_fractions": np.full(37, np.nan)}, score="rmse")
-  stored = of_the_simulator(task)
+  stored = {}
   simulate.galaxy = counted
   for kind, devices, steps_per_call in (("jit", 1, 1), ("jit", 4, 2), ("pmap", 4, 1)):
     parallel = Parallel(kind, jax.devices()[:devices])

@@ -5,6 +5,7 @@ import numpy as np
 
 from galaxy_jax.detection import bit_planes, masks
 from galaxy_jax.detection.average_precision import AveragePrecision
+from galaxy_jax.detection.shape_errors import MatchedObjects
 
 
 def truth(labels: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
@@ -37,25 +38,28 @@ def found(outputs: Mapping[str, np.ndarray], row: int, size: int) -> dict[str, n
 
 
 class InstanceScores:
-  """The task's accumulator: average precision, see detection.average_precision.
+  """The task's accumulator: average precision, see detection.average_precision, and the errors of matched shapes.
 
   Beside its figures there is `error`, 1 less the mean of box_ap50 and mask_ap50: lower is better, as the loop wants it.
   """
 
-  def __init__(self, names: Sequence[str]):
-    """Begins without images; `names`: of the classes.
+  def __init__(self, names: Sequence[str], *, pixel_scale: float | None = None):
+    """Begins without images; `names`: of the classes; `pixel_scale`: arcsec of a working image's pixel, where known.
 
     Raises:
       DataError: pycocotools is not installed.
     """
-    self.precision = AveragePrecision(names)
+    self.precision, self._matched, self._pixel_scale = AveragePrecision(names), MatchedObjects(), pixel_scale
 
   def update(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, np.ndarray]) -> None:
     """Takes the rows of a batch that are no padding."""
     for row in np.flatnonzero(batch["mask"]):
-      self.precision.update(truth(batch, row), found(outputs, row, batch["masks"].shape[1]))
+      there, seen = truth(batch, row), found(outputs, row, batch["masks"].shape[1])
+      self.precision.update(there, seen)
+      self._matched.update(there, seen)
 
   def result(self) -> dict[str, float]:
     """The figures; NaN where there is nothing to find."""
     figures = self.precision.result()
+    figures |= self._matched.result(self.precision.matches("mask", "any"), pixel_scale=self._pixel_scale)
     return figures | {"error": 1 - (figures["box_ap50"] + figures["mask_ap50"]) / 2}
