@@ -23,19 +23,11 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   c = base.get_config()
   c.name = "gz2"
   c.variant = base.choose(variant, ("cpu", "gpu", "scratch"))
-  c.model.name = "resnet18"
-  c.model.options.dropout = 0.3
   c.loss.name = "tree_cross_entropy"
   if c.variant in ("cpu", "scratch"):
-    c.data.crop, c.data.size = 384, 144
-    c.augment.size, c.augment.view = 96, 2 / 3
-    c.model.options.width = 32
-    c.train.batch_size = 32
+    base.small(c, from_package=c.variant == "cpu")
     if c.variant == "cpu":
-      # Small steps near the start; their average over 25 epochs of such a sample is better than any of them.
-      c.init_from = "simulated-gz2"
-      c.train.epochs, c.train.ema = 120.0, 0.998
-      c.optimizer.learning_rate = 3e-4
+      c.train.epochs = 120.0
       c.simulated.train.epochs = 10.0
     else:
       c.train.epochs = 180.0
@@ -44,7 +36,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   else:
     c.data.crop, c.data.size = 0, 212
     c.augment.size, c.augment.view = 128, 0.65
-    c.model.name = "resnet50"
+    c.model.name, c.model.options = "resnet50", {"dropout": 0.3}
     c.train.batch_size = 256
     c.train.epochs = 120.0
     c.train.ema = 0.999

@@ -27,17 +27,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   c = base.get_config()
   c.name, c.task, c.variant = "morph8", "classes", base.choose(variant, ("cpu", "gpu"))
   c.data.builder, c.data.train, c.data.eval, c.data.test = "galaxy_zoo_2/morph8", "train+validation", "test", ""
-  c.loss.name, c.loss.label_smoothing = "cross_entropy", 0.1
-  if c.variant == "cpu":
-    c.data.crop, c.data.size = 384, 144
-    c.augment.size, c.augment.view = 96, 2 / 3
-    c.model.name, c.model.options = "resnet18", {"width": 32, "dropout": 0.3}
-    c.train.batch_size, c.train.epochs = 32, 60.0
-  else:
-    c.data.crop, c.data.size = 384, 300
-    c.augment.size, c.augment.view, c.augment.normalise = 224, 0.7, "imagenet"
-    c.model.name, c.model.pretrained = "dinov2_base", "timm/vit_base_patch14_dinov2.lvd142m"
-    c.model.options.dropout = 0.1
-    c.optimizer.learning_rate, c.optimizer.layer_decay = 2e-4, 0.75
-    c.train.batch_size, c.train.epochs, c.train.ema = 128, 20.0, 0.999
+  base.best_of_classes(c)
   return c

@@ -31,11 +31,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   c.model.output, c.loss.name = "dirichlet", "dirichlet_multinomial"
   c.optimizer.clip = 0.0
   if c.variant == "cpu":
-    c.data.crop, c.data.size = 384, 144
-    c.augment.size, c.augment.view = 96, 2 / 3
-    c.model.name = "resnet18"
-    c.model.options.width, c.model.options.dropout = 32, 0.3
-    c.train.batch_size, c.train.epochs = 32, 60.0
+    base.small(c, from_package=False)
+    c.train.epochs = 60.0
   else:
     # The central 70 to 80 % of the area.
     c.data.crop, c.data.size = 0, 300

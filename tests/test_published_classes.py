@@ -16,14 +16,16 @@ from galaxy_jax.train import train
 BUILDERS = Path(__file__).parent.parent / "tfds_builders"
 FEW = {"data.crop": 0, "data.size": 32, "augment.size": 32, "train.batch_size": 4, "train.steps": 2, "model.dtype":
        "float32", "eval.batch_size": 4, "eval.rotations": 1, "eval.flips": False, "train.eval_every": 1.0,
-       "train.log_every": 1, "model.pretrained": ""}
+       "train.log_every": 1, "model.pretrained": "", "init_from": ""}
 #: Config with its argument → options of a small network, and how many galaxies of the made data it trains and tests on.
 CASES = {
     "morph5:cpu": ({"width": 2, "stem_width": 3, "stage_sizes": (1,)}, 15, 2),
+    "morph5:best_cpu": ({"width": 2, "stage_sizes": (1,)}, 15, 2),
     "morph5_vgg16:cpu": ({"width": 2, "hidden": 4, "stage_sizes": (1, 1, 1, 1, 1)}, 18, 2),
     "morph8:cpu": ({"width": 2, "stage_sizes": (1,)}, 13, 3),
     "galaxy10_baseline": ({}, 8, 2),
     "galaxy10_cnn": ({"width": 2}, 8, 2),
+    "galaxy10:cpu": ({"width": 2, "stage_sizes": (1,)}, 8, 2),
     "galaxy10_transfer:vgg16,partly": ({"width": 2, "hidden": 4, "stage_sizes": (1, 1, 1, 1, 1)}, 8, 2),
 }
 
@@ -96,7 +98,7 @@ def test_how_much_of_a_network_learns_on(network):
   assert learning == {"frozen": head, "partly": last + head}
 
 
-@pytest.mark.parametrize("case", ["morph5_vgg16:gpu", "morph8:gpu"])
+@pytest.mark.parametrize("case", ["morph5_vgg16:gpu", "morph8:gpu", "morph5:best_gpu"])
 def test_full_protocols_fit_their_published_weights(case):
   config = config_of(case)
   pretrained.check(config.model.pretrained, config.model.name)
