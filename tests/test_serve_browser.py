@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from blob_finder import BlobFinder, paint, sky_of
 from conftest import blob
+from own_survey import encoded
 
 pytest.importorskip("flask", reason="the page needs the extra serve")
 pytest.importorskip("waitress", reason="the page needs the extra serve")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from test_serve import ClassStandIn, StandIn, serving  # noqa: E402
+from serve_models import ClassStandIn, StandIn, serving  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if CHROMIUM is None:
@@ -241,6 +243,78 @@ def test_it_is_accessible_and_fits(opened, tmp_path, viewport, scheme):
   assert page.evaluate("document.getAnimations().length") == 0
   background = page.evaluate("getComputedStyle(document.body).backgroundColor")
   assert (max(map(int, re.findall(r"\d+", background))) < 60) == (scheme == "dark")
+  assert_accessible(page)
+
+
+@pytest.fixture(scope="module")
+def outlined():
+  """Where a page answers that shows outlines, too."""
+  with serving(Large(), BlobFinder()) as url:
+    yield url
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory):
+  """An image with two objects, one with one and one without any."""
+  folder = tmp_path_factory.mktemp("fields")
+  boxes = {"two.png": ((40, 40, 72, 90), (100, 8, 118, 30)), "one.png": ((50, 40, 80, 90),), "none.png": ()}
+  for name, places in boxes.items():
+    field = sky_of(128, 128)
+    for number, box in enumerate(places):
+      paint(field, box, score=200 - 40 * number, label=number)
+    (folder / name).write_bytes(encoded(field, "PNG"))
+  return folder
+
+
+def test_objects_are_outlined_and_listed(opened, fields, outlined):
+  page = opened(outlined)
+  give(page, *(fields / name for name in ("two.png", "one.png", "none.png")))
+  two, one, none = page.locator(".card").all()
+  assert two.locator(".objects li").all_inner_texts() == [
+      "1: round, 78 %, in the middle", "2: long, 63 %, at the bottom left"]
+  assert one.locator(".objects").inner_text().split() == "1 object found round, 78 %, in the middle".split()
+  assert none.locator(".objects").inner_text() == "No object found" and not none.locator(".toggle").is_visible()
+  # The outline lies on the object: where it is in the picture, of 128 pixels, is where it is on the page.
+  frame, drawn = two.locator(".picture").bounding_box(), two.locator(".outlines path:not(.edge)").first.bounding_box()
+  found = [(drawn[start] - frame[start]) / frame["width"] * 128 for start in "yx"]
+  assert np.allclose(found, (40, 40), atol=1.5)
+  assert np.allclose([drawn[side] / frame["width"] * 128 for side in ("height", "width")], (32, 50), atol=2)
+  assert two.locator(".outlines").get_attribute("aria-label") == "Outlines: round, long"
+  assert one.locator(".outlines text").count() == 0 and two.locator(".outlines text").count() == 2
+  # By pointer and by keyboard; the map of the model's answer is another button's.
+  button = two.get_by_role("button", name="Outlines")
+  assert button.get_attribute("aria-pressed") == "true"
+  button.click()
+  assert button.get_attribute("aria-pressed") == "false" and not two.locator(".outlines").is_visible()
+  assert one.locator(".outlines").is_visible()
+  page.keyboard.press("Space")
+  assert button.get_attribute("aria-pressed") == "true" and two.locator(".outlines").is_visible()
+  two.locator(".where").click()
+  two.locator("canvas.map").wait_for(state="visible")
+  assert two.locator(".outlines").is_visible()
+
+
+def test_outlines_lie_on_the_objects_of_fits_images(opened, outlined, tmp_path):
+  fits = pytest.importorskip("astropy.io.fits")
+  pixels = np.random.default_rng(0).normal(1, 0.01, (160, 128)).astype(np.float32)
+  pixels[36:56, 20:60] = 100  # from the bottom, 20 rows above what is shown
+  fits.writeto(tmp_path / "low.fits", pixels)
+  page = opened(outlined)
+  give(page, tmp_path / "low.fits")
+  assert page.locator(".objects li").inner_text().endswith("at the bottom left")
+  frame, drawn = (page.locator(name).bounding_box() for name in (".picture", ".outlines path:not(.edge)"))
+  found = [(drawn[start] - frame[start]) / frame["width"] * 128 for start in "yx"]
+  assert np.allclose(found, (144 - 56, 20), atol=1.5)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_outlines_are_accessible_and_fit(opened, fields, outlined, tmp_path, viewport, scheme):
+  page = opened(outlined, viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
+  give(page, fields / "two.png", fields / "one.png")
+  page.screenshot(path=tmp_path / "outlined.png", full_page=True)
+  assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+  assert page.locator(".toggle").first.bounding_box()["height"] >= 24
   assert_accessible(page)
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from werkzeug import exceptions
 
 from galaxy_jax import uncertainty
-from galaxy_jax.serve import answers, hosts, openapi, uploads, where
+from galaxy_jax.serve import answers, hosts, openapi, outlines, uploads, where
 from galaxy_jax.serve.batching import Batcher, Full
 from galaxy_jax.serve.uploads import USUAL, Limits
+from tfds_builders.fits_files import is_fits
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +40,19 @@ class Application(flask.Flask):
     self.extensions["galaxy_jax"].close()
 
 
-def create_app(model: Any, limits: Limits = USUAL, local: bool = True) -> Application:
+def create_app(model: Any, limits: Limits = USUAL, local: bool = True, finder: Any = None) -> Application:
   """The application that answers with a model, which it runs first, so that no request waits until it is compiled.
 
   Args:
     model: a predictor.
     limits: what a request may ask for.
     local: only this computer can reach it, so that it goes by no other name.
+    finder: outlines the objects of the images, see finder.Finder; None: nothing does.
   """
   app = Application(__name__, static_folder=None)
   app.json.sort_keys = False
   app.config["MAX_CONTENT_LENGTH"] = limits.bytes
-  service = app.extensions["galaxy_jax"] = _Service(app, model, limits)
+  service = app.extensions["galaxy_jax"] = _Service(app, model, limits, finder)
   for rule, view, method in (("/", service.page, "GET"), ("/static/<name>", service.file, "GET"),
                              ("/healthz", service.health, "GET"), ("/api/v1/model", service.about, "GET"),
                              ("/api/v1/openapi.json", service.specification, "GET"),
@@ -87,15 +89,22 @@ def _choice(name, default, allowed):
 class _Service:
   """What the addresses answer."""
 
-  def __init__(self, app, model, limits):
-    self._model, self._limits, self._about = model, limits, answers.about(model)
+  def __init__(self, app, model, limits, finder):
+    self._model, self._limits, self._finder = model, limits, finder
+    self._about = answers.about(model)
+    if finder is not None:
+      self._about["outlines"] = {"name": finder.name, "classes": list(finder.classes)}
     dark = np.zeros((limits.together, model.size, model.size, 3), np.uint8)
     empty, *_ = (model.answers(dark[:rows]) for rows in (0, 1, limits.together))
     self._schema = answers.schema(model, empty)
-    self._specification = openapi.specification(model, limits, calibrated=empty.lower is not None)
+    self._specification = openapi.specification(model, limits, calibrated=empty.lower is not None, finder=finder)
     self._answering = Batcher(model.answers, rows=model.batch_size, waiting=limits.waiting)
     # A map is many looks at one image, and nobody waits for one who did not ask for it.
     self._explaining = Batcher(where.explainer(model), rows=1, waiting=8 * limits.explained)
+    self._outlining = None
+    if finder is not None:
+      outlines.warm_up(finder)
+      self._outlining = Batcher(finder.find, rows=finder.batch_size, waiting=limits.waiting)
     self._warming = self._explaining.submit(dark[:1])  # whoever asks for the first map waits for no more than this
     self._files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in sorted(_STATIC.iterdir())
                    if path.suffix in _TYPES}
@@ -110,6 +119,8 @@ class _Service:
     self._warming.cancel()
     self._answering.close()
     self._explaining.close()
+    if self._outlining is not None:
+      self._outlining.close()
 
   def page(self):
     """The page itself."""
@@ -126,7 +137,7 @@ class _Service:
 
   def health(self):
     """Whether images are answered."""
-    alive = self._answering.alive
+    alive = self._answering.alive and (self._outlining is None or self._outlining.alive)
     return {"status": "ok" if alive else "stopped", "model": self._model.name,
             "waiting": self._answering.waiting}, 200 if alive else 503
 
@@ -143,21 +154,24 @@ class _Service:
     end = time.monotonic() + self._limits.seconds
     form = _choice("format", "json", ("json", *answers.FORMATS))
     with_view, with_maps = (_choice(name, "0", ("0", "1")) == "1" for name in ("view", "saliency"))
+    outlined = self._finder is not None and _choice("objects", "1", ("0", "1")) == "1" and form == "json"
     given = uploads.read(flask.request, self._limits, end)
     if with_maps and len(given) > self._limits.explained:
       raise exceptions.RequestEntityTooLarge(f"The request has {len(given)} images; with saliency=1 "
                                              f"{self._limits.explained} are the most.")
-    decoded = uploads.pixels_of(given, self._model, self._limits, end)
+    reader = outlines.Reader(self._model, self._finder if outlined else None)
+    decoded = uploads.decoded(given, reader, self._limits, end)
     good = [number for number, pixels in enumerate(decoded) if not isinstance(pixels, str)]
     found = [{"id": upload.id, "error": pixels} for upload, pixels in zip(given, decoded, strict=True)]
     if not good:
       return {"error": found[0]["error"] + (f" Nor can any other of the {len(found)} be read." if found[1:] else ""),
               "results": found}, 400
-    pixels = np.stack([decoded[number] for number in good])
+    pixels = np.stack([decoded[number].pixels for number in good])
     jobs = []
     try:
       for batcher in (self._answering, *([self._explaining] if with_maps else [])):
         jobs.append(_queued(batcher, pixels))
+      objects = self._objects([decoded[number].square for number in good], end) if outlined else []
       said, *maps = (self._answer(job, end) for job in jobs)
     finally:  # where one of them is refused or late, nobody waits for the other
       for job in jobs:
@@ -167,6 +181,9 @@ class _Service:
         result["view"] = answers.view(pixels[row])
       if maps:
         result["saliency"] = answers.saliency(self._model, maps[0], row)
+      if objects:
+        result |= outlines.described(decoded[good[row]].square, objects[row], self._finder.classes,
+                                     upside_down=is_fits(given[good[row]].data))
       found[good[row]] = result
     if form != "json":
       return self._file_of(answers.table(self._schema, self._model.name, found), form)
@@ -191,6 +208,16 @@ class _Service:
         return self._file_of(answers.table(self._schema, self._model.name, results), form)
       except ValueError as error:
         raise exceptions.UnprocessableEntity(str(error)) from None
+
+  def _objects(self, squares, end):
+    """The objects of each square, of which no more wait at a time than a device call takes."""
+    def ask(tiles):
+      job = _queued(self._outlining, tiles)
+      try:
+        return self._answer(job, end)
+      finally:
+        job.cancel()
+    return list(outlines.find(self._finder, squares, ask))
 
   def _answer(self, job, end):
     """A job's result; refuses where it fails or does not come in time."""

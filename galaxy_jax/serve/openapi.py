@@ -2,7 +2,7 @@
 from typing import Any
 
 import galaxy_jax
-from galaxy_jax.serve import answers
+from galaxy_jax.serve import answers, outlines
 from galaxy_jax.serve.uploads import IMAGE_TYPES, Limits
 from galaxy_jax.serve.where import GRID
 from tfds_builders.gz2_tree import QUESTIONS
@@ -18,13 +18,14 @@ _REASONS = {
 }
 
 
-def specification(model: Any, limits: Limits, *, calibrated: bool) -> dict[str, Any]:
+def specification(model: Any, limits: Limits, *, calibrated: bool, finder: Any = None) -> dict[str, Any]:
   """The document.
 
   Args:
     model: a predictor.
     limits: what a request may ask for.
     calibrated: whether answers come with intervals.
+    finder: outlines objects; None: nothing does.
   """
   image = {"type": "string", "format": "binary"}
   bodies = {
@@ -47,12 +48,15 @@ def specification(model: Any, limits: Limits, *, calibrated: bool) -> dict[str, 
           "/api/v1/predict": {"post": {
               "operationId": "predict", "summary": "What the model says of images",
               "description": f"At most {limits.images} images of {limits.pixels} pixels each and {limits.bytes} bytes "
-                             "in all. An image that cannot be read has an error in the place of its answer.",
+                             "in all. An image that cannot be read has an error in the place of its answer."
+                             + (f" Objects are those that the model {finder.name} finds." if finder else ""),
               "parameters": [
                   _parameter("format", ["json", *answers.FORMATS], "json", "Of the answer."),
                   _parameter("view", ["0", "1"], "0", "1: with what the model saw, a JPEG in base64."),
                   _parameter("saliency", ["0", "1"], "0", "1: with where the leading answer was found; of at most "
-                             f"{limits.explained} images.")],
+                             f"{limits.explained} images."),
+                  *([_parameter("objects", ["0", "1"], "1", "0: without the objects found in the images.")]
+                    if finder else [])],
               "requestBody": {"required": True, "content": bodies},
               "responses": {"200": {"description": "The answers, in the order of the images.", "content": {
                   "application/json": {"schema": found}, **tables}}, **_refusals(400, 403, 411, 413, 415, 422, 503)}}},
@@ -80,11 +84,11 @@ def specification(model: Any, limits: Limits, *, calibrated: bool) -> dict[str, 
               "error": {"type": "string"}, "results": {"type": "array", "items": _of("Result")}}},
           "Health": {"type": "object", "required": ["status", "model", "waiting"], "properties": {
               "status": {"enum": ["ok", "stopped"]}, "model": {"type": "string"}, "waiting": {"type": "integer"}}},
-          "Result": _result(model, calibrated)}},
+          "Result": _result(model, calibrated, finder)}},
   }
 
 
-def _result(model, calibrated):
+def _result(model, calibrated, finder):
   """A galaxy's answers, or why there are none."""
   number = {"type": ["number", "null"]}
   columns = {"type": "object", "additionalProperties": False, "properties": dict.fromkeys(model.columns, number)}
@@ -105,7 +109,7 @@ def _result(model, calibrated):
       "novelty": number | {"description": "How unlike the galaxies that the model knows it is; 1 is reached by one in "
                                           "a hundred of them. null where that was not measured."},
       "view": {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/jpeg"},
-      "saliency": saliency}}
+      "saliency": saliency, **(outlines.schema(finder.classes) if finder else {})}}
 
 
 def _of(name):

@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 from flask import Request
 from PIL import Image
 from werkzeug import exceptions
@@ -174,17 +173,17 @@ def _of_json(body):
       raise exceptions.UnprocessableEntity(f"images[{number}] is no text in base64.") from None
 
 
-def pixels_of(uploads: list[Upload], model: Any, limits: Limits, end: float) -> list[np.ndarray | str]:
-  """Decodes uploads as the model takes them.
+def decoded(uploads: list[Upload], reader: inputs.DecodesImages, limits: Limits, end: float) -> list[Any]:
+  """Decodes uploads.
 
   Args:
     uploads: the files.
-    model: a predictor.
+    reader: decodes one.
     limits: of a request.
     end: when by time.monotonic() to stop.
 
   Returns:
-    For each its (size, size, 3) uint8, or a sentence on why there are none.
+    For each what the reader makes of it, or a sentence on why that is nothing.
 
   Raises:
     ServiceUnavailable: it was not done in time.
@@ -197,7 +196,7 @@ def pixels_of(uploads: list[Upload], model: Any, limits: Limits, end: float) -> 
       if left <= 0 or not free.acquire(timeout=left):
         raise late(limits)
       try:
-        found.append(_decode(upload, model, limits.pixels))
+        found.append(_decode(upload, reader, limits.pixels))
       finally:
         free.release()
     except ImageError as error:
@@ -211,11 +210,11 @@ def late(limits: Limits) -> exceptions.ServiceUnavailable:
                                        "time, or try again later.", retry_after=5)
 
 
-def _decode(upload, model, limit):
+def _decode(upload, reader, limit):
   try:
     if is_fits(upload.data):
       _check_axes(upload.data, limit)
-    return inputs.pixels_of(upload.data, upload.id, model)
+    return inputs.pixels_of(upload.data, upload.id, reader)
   except DataError as error:  # of FITS files, where astropy is not installed
     raise ImageError(f"cannot be read here: {str(error).rstrip('.')}") from None
 

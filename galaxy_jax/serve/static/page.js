@@ -93,7 +93,7 @@ async function answer(files) {
     if (mine !== generation) return;
     find("results").hidden = false;
     found.forEach((result, row) => {
-      const {view, ...said} = result;
+      const {view, objects, seen, ...said} = result;
       results.push(said);
       find("cards").append(card(result, group[row], open));
     });
@@ -120,6 +120,7 @@ function card(result, file, open) {
     part(".seen").remove();
     part(".sentence").textContent = result.error;
     part(".short").remove();
+    part(".objects")?.remove();
     part(".tree").remove();
     return item;
   }
@@ -146,6 +147,7 @@ function card(result, file, open) {
   part(".questions").append(...votes ? about.questions.map((question, number) => asked(question, number, result))
     : [probabilities(result)]);
   part(".questions").classList.toggle("probabilities", !votes);
+  if (about.outlines) outline(part(".outlines"), part(".toggle"), part(".objects"), result);
   where(part(".where"), part(".map"), part(".fall"), file);
   return item;
 }
@@ -219,7 +221,7 @@ function where(button, canvas, words, file) {
       button.disabled = true;
       words.textContent = "Covering the image in 64 places…";
       try {
-        const found = await (await ask("api/v1/predict?saliency=1", {method: "POST", body: form([file])})).json();
+        const found = await (await ask("api/v1/predict?saliency=1&objects=0", {method: "POST", body: form([file])})).json();
         known = found.results[0].saliency;
         overlay(canvas, known);
       } catch (error) {
