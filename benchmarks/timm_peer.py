@@ -1,6 +1,6 @@
 """The peer's networks on the real sample, with their predictions kept, so that galaxies can be compared one by one.
 
-  pip install torch numpy opencv-python-headless pyyaml safetensors huggingface_hub
+  pip install torch numpy opencv-python-headless pillow pyyaml safetensors huggingface_hub
   pip install --no-deps timm torchvision
   GALAXY_JAX_SAMPLES=FOLDER python benchmarks/timm_peer.py --output=predictions.npz --task=classes --epochs=60 --seed=0
 

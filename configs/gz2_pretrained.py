@@ -7,9 +7,9 @@ are drawn anew at every step, in WORKDIR/pretraining; then it is trained on the 
 where it was, in either part. Other real data on the same simulated ones: --config.pretrain.train.steps=0
 --config.init_from=runs/pretrained/pretraining.
 
-Expected: `cpu`, on 635 galaxies of a sample in the challenge's format, 159 others to test on: RMSE 0.081 (seed 0) in
-about 40 minutes on two cores, 32 of them for pre-training; with 6,000 steps of it 0.082 (seeds 0 and 1), where
-configs/gz2.py:scratch reaches 0.089 (benchmarks/simulator_use.py). `gpu` was not measured.
+Expected: `cpu`, on 635 galaxies of a sample in the challenge's format, 159 others to test on: RMSE 0.0806 (three seeds
+from one pre-training, that of the package's model) in about 40 minutes on two cores, 32 of them for pre-training, where
+configs/gz2.py:scratch reaches 0.0901 (benchmarks/simulator_use.py). `gpu` was not measured.
 """
 import ml_collections
 
