@@ -6,6 +6,7 @@ Trains on the galaxies of the sample that are the published tables' train and va
 are files of benchmarks/timm_peer.py. Accuracies are compared galaxy by galaxy, with a bootstrap interval over galaxies.
 Other settings of the runs follow after --. A run that is finished is not run again.
 """
+import csv
 import statistics
 import time
 from pathlib import Path
@@ -23,11 +24,11 @@ flags.DEFINE_list("peers", [], "Predictions of the peer.")
 flags.DEFINE_list("splits", ["train+validation", "test"], "To train and to test on.")
 
 
-def answers(workdir: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-  """The predicted and the given class of each galaxy of a split, in the order in which the peer reads their files."""
+def answers(workdir: Path, split: str, names: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
+  """The predicted and the given class of each galaxy of a split, by their files' names, as the peer reads them."""
   table = pq.read_table(workdir / "predictions.parquet")
   table = table.filter(np.array(table["split"].to_pylist()) == split)
-  order = np.argsort([str(number) for number in table["galaxy_id"].to_pylist()])
+  order = np.argsort([names[number] for number in table["galaxy_id"].to_pylist()])
   return tuple(np.array(table[name].to_pylist())[order] for name in ("predicted", "label"))
 
 
@@ -46,6 +47,8 @@ def main(argv):
     if not (manual / path.name).exists():
       (manual / path.name).symlink_to(path)
   train, test = FLAGS.splits
+  with open(files / "gz2_sample/gz2_filename_mapping.csv") as file:
+    names = {int(row["objid"]): row["asset_id"] for row in csv.DictReader(file)}
   ours = []
   for seed in FLAGS.seeds:
     start = time.monotonic()
@@ -54,7 +57,7 @@ def main(argv):
                       f"--config.data.train={train}", f"--config.data.eval={test}",
                       f"--config.data.manual_dir={manual}",
                       f"--config.data.data_dir={folder / 'data'}", *argv[1:])
-    predicted, given = answers(workdir, test)
+    predicted, given = answers(workdir, test, names)
     ours.append(predicted == given)
     print(f"seed {seed}: accuracy {ours[-1].mean():.3f}, {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
   ours = np.stack(ours)
