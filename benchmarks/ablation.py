@@ -1,4 +1,4 @@
-"""What each ingredient of configs/gz2.py:cpu is worth on the real sample: the table of docs/ablation.md.
+"""What each ingredient of configs/gz2.py:cpu is worth on the real sample, as a table.
 
   GALAXY_JAX_SAMPLES=FOLDER python benchmarks/ablation.py --workdirs=FOLDER --seeds=0,1,2 --epochs=30
 
@@ -88,6 +88,7 @@ def main(_):
   folder = Path(FLAGS.workdirs).absolute()
   reference = train(folder, "reference")
   results = {}
+  print(f"{FLAGS.epochs:g} epochs, seeds {', '.join(FLAGS.seeds)}\n")
   print("| | RMSE | spread over seeds | change | 95 % of galaxy samples |\n|---|---|---|---|---|")
   for row in ("reference", *(row for row in FLAGS.rows if row != "reference")):
     errors = reference if row == "reference" else (train if row in TRAINED else evaluate)(folder, row)

@@ -1,4 +1,5 @@
 """What comparisons of trained networks on the real sample share: their runs, predictions and bootstrap."""
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,12 @@ def data_flags(folder: Path) -> list[str]:
 
 
 def train(workdir: Path, *arguments: str) -> None:
-  """Trains in `workdir`; what is finished is not run again, what was broken off goes on."""
+  """Trains in `workdir`; what is finished is not run again, what was broken off goes on; refuses other arguments."""
+  kept = workdir.with_name(f"{workdir.name}.arguments.json")
+  if kept.exists() and json.loads(kept.read_text()) != list(arguments):
+    raise SystemExit(f"{workdir} was trained with other arguments, which are in {kept}. Name another folder.")
+  workdir.parent.mkdir(parents=True, exist_ok=True)
+  kept.write_text(json.dumps(arguments))
   if not (workdir / "metrics.json").exists():
     run("main", *arguments, f"--workdir={workdir}")
 

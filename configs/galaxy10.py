@@ -10,8 +10,8 @@ Turning an image by 90° or mirroring it changes nothing in what it says; augmen
 two processor cores, starts from the model that comes with the package.
 
 Expected: published accuracies 0.955 (an equivariant network), 0.949 (Astroformer), about 0.90 (ResNet-101,
-Inception-v4), of splits that cannot be reproduced. It was not measured here, where the published file was not at hand:
-the command above would show it. On a made file of the same form the config trains, evaluates and reports.
+Inception-v4), of splits that cannot be reproduced. It was not measured here: the command above would show it. On a made
+file of the same form the config trains, evaluates and reports.
 """
 import ml_collections
 

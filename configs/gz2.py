@@ -9,9 +9,9 @@ Variants (configs/gz2.py:cpu): `gpu`, for one GPU or TPU chip and the whole chal
 and a small sample, which starts from the model that comes with the package, trained on simulated galaxies alone;
 `scratch`, the same network from random parameters. Without one, the hardware found decides.
 
-Expected, on 635 galaxies of a sample in the challenge's format, 159 others to test on: `cpu` RMSE 0.0806 ± 0.0001,
-`scratch` 0.0901 ± 0.0027 (seeds 0, 1, 2; benchmarks/simulator_use.py). `gpu`, on the whole challenge, was not measured;
-the command above would show it.
+Expected, on 635 galaxies of a sample in the challenge's format, 159 others to test on: `cpu` RMSE 0.0806 ± 0.0001
+(three seeds from the one model), `scratch` 0.0901 ± 0.0027 (three seeds; benchmarks/simulator_use.py). `gpu`, on the
+whole challenge, was not measured; the command above would show it.
 """
 import ml_collections
 

@@ -32,8 +32,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """The experiment in one of its variants."""
   c = base.get_config()
   c.name, c.task = "morph5", "classes"
-  best = variant.startswith("best")
-  hardware = base.choose(variant.removeprefix("best").removeprefix("_"), ("cpu", "gpu"))
+  best = variant == "best" or variant.startswith("best_")
+  hardware = base.choose(variant.removeprefix("best").removeprefix("_") if best else variant, ("cpu", "gpu"))
   c.variant = f"best_{hardware}" if best else hardware
   c.data.builder, c.data.eval, c.data.test = "galaxy_zoo_challenge/morph5", "test", ""
   if best:

@@ -75,7 +75,7 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
   if config.task not in TASKS:
     raise ValueError(f"config.task is {config.task!r}; expected one of {', '.join(TASKS)}.")
   model, augment = config.model, config.augment
-  if finds_instances(config) and any(augment[key] for key in MIXTURES):
+  if finds_instances(config) and mixes(config):
     raise ValueError("config.augment.mixup and config.augment.cutmix are for votes and classes; leave them at 0.")
   dtype = jnp.dtype(model.dtype)
   options = {key: tuple(value) if isinstance(value, list) else value for key, value in model.options.items()}
@@ -98,6 +98,11 @@ def make_task(config: ml_collections.ConfigDict, *, axis_name: str | None, all_v
 def finds_instances(config: ml_collections.ConfigDict) -> bool:
   """Whether the config's task is to find objects in images, instead of saying something of the whole."""
   return config.task == "instances"
+
+
+def mixes(config: ml_collections.ConfigDict) -> bool:
+  """Whether the config's galaxies are mixed in training."""
+  return any(config.augment[key] for key in MIXTURES)
 
 
 #: What numbers a key may have, where a slip of the hand would train without a word.

@@ -19,13 +19,14 @@ class Places:
     wanted: the flags that were given.
   """
 
-  def __init__(self, flags: dict[str, str | None], given: Input, output: Path, *, overwrite: bool):
+  def __init__(self, flags: dict[str, str | None], given: Input, output: Path, *, source: str, overwrite: bool):
     """Takes what the flags say.
 
     Args:
       flags: from keys of SUFFIXES to a file, where FILES says so and there is one image, a folder, or nothing.
       given: the images.
       output: where the catalogue goes.
+      source: what --input says.
       overwrite: whether files that are there may be replaced.
 
     Raises:
@@ -36,7 +37,7 @@ class Places:
     self._places, self._given = {flag: Path(flags[flag]).expanduser() for flag in self.wanted}, given
     self._single = {flag for flag, path in self._places.items()
                     if path.suffix.lower() in FILES[flag] and not path.is_dir()}
-    self._taken = set()
+    self._taken, self._source = set(), Path(source).expanduser()
     for flag, path in self._places.items():
       if flag in self._single:
         self._check_file(flag, path, output, overwrite)
@@ -61,6 +62,9 @@ class Places:
     if not first.is_dir():
       or_file = f", or a file that ends in {' or '.join(FILES[flag])}" if FILES[flag] else ""
       raise ValueError(f"--{flag} is {path}, but {first} is no folder. Name one{or_file}.")
+    if self._source.is_dir() and path.resolve().is_relative_to(self._source.resolve()):
+      raise ValueError(f"--{flag} is {path}, in the folder of --input, where the next call would find its files as "
+                       "images. Name a folder outside.")
     if path.is_dir() and not overwrite and (there := next(path.rglob(f"*{SUFFIXES[flag]}"), None)):
       raise ValueError(f"--{flag} is {path}, and {there} is there already. Choose another folder, or replace such "
                        "files: --overwrite.")

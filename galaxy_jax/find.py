@@ -93,11 +93,12 @@ def read(given: inputs.Input, planes: tuple[int, ...], failures: list[shards.Fai
       try:
         data = given.read(place)
         pixels = inputs.pixels_of(data, path, _Whole(), planes)
+        fits = is_fits(data)  # whatever the file is called
+        own_sky = sky.of_fits(data, path) if fits else None
       except ImageError as error:
         failures.append(shards.Failure(key, path, str(error)))
         continue
-      fits = is_fits(data) or path.lower().endswith(inputs.FITS_ENDINGS)
-      yield Image(str(key), path, fits, sky.of_fits(data, path) if fits else None), pixels
+      yield Image(str(key), path, fits, own_sky), pixels
 
 
 def find(model: finder.Finder, given: inputs.Input, output: Path, places: field_places.Places, *,
@@ -192,7 +193,7 @@ def main(_) -> int:
   given = inputs.find(FLAGS.input, path_column=FLAGS.path_column, id_column=FLAGS.id_column, data_dir=FLAGS.data_dir,
                       manual_dir=FLAGS.manual_dir)
   places = field_places.Places({flag: FLAGS[flag].value for flag in field_places.SUFFIXES}, given, output,
-                               overwrite=FLAGS.overwrite)
+                               source=FLAGS.input, overwrite=FLAGS.overwrite)
   model = finder.load(FLAGS.workdir, FLAGS.checkpoint, tta=FLAGS.tta, batch_size=FLAGS.batch_size)
   scales = scales_of(FLAGS.scale, model.scale)
   logger.info("%s images of %s, model %s: tiles of %d pixels, scale %s.", f"{given.count:,}", FLAGS.input, model.name,

@@ -1,6 +1,7 @@
 """Progressive resizing: a run whose images grow, as small ones cost less and teach first what is large.
 
-Tan & Le 2021 (arXiv:2104.00298) and Howard's entries to DAWNBench. What is evaluated always sees the full size.
+Tan & Le 2021 (arXiv:2104.00298) and Howard's entries to DAWNBench. What is evaluated always sees the full size. Working
+images are sampled as they are, so that small sizes alias what is finer than their pixels.
 """
 from collections.abc import Callable, Sequence
 
@@ -17,13 +18,15 @@ def sizes(config: ml_collections.ConfigDict) -> list[int]:
   """Pixels that the network sees in each part of the run, all parts equally long; the last is config.augment.size.
 
   Raises:
-    ValueError: shares that are not above 0 and below 1, or do not grow.
+    ValueError: shares that are not above 0 and below 1, or whose sizes, multiples of 8, do not grow.
   """
   shares, full = tuple(config.augment.growth), config.augment.size
-  if not all(0 < share < 1 for share in shares) or list(shares) != sorted(set(shares)):
+  right = all(isinstance(share, int | float) and 0 < share < 1 for share in shares)
+  found = [max(_MULTIPLE, int(share * full) // _MULTIPLE * _MULTIPLE) for share in shares if right] + [full]
+  if not right or found != sorted(set(found)):
     raise ValueError(f"config.augment.growth is {shares}; expected growing shares of config.augment.size between 0 and "
-                     "1, (0.5, 0.75) for instance, or () for images of one size.")
-  return [max(_MULTIPLE, round(share * full / _MULTIPLE) * _MULTIPLE) for share in shares] + [full]
+                     "1 whose sizes are 8 pixels apart, (0.5, 0.75) for instance, or () for images of one size.")
+  return found
 
 
 def tasks(config: ml_collections.ConfigDict, full: Task,
@@ -42,7 +45,10 @@ def tasks(config: ml_collections.ConfigDict, full: Task,
   for size in sizes(config)[:-1]:
     smaller = config.copy_and_resolve_references()
     smaller.augment.size = size
-    task = make(smaller)
+    try:
+      task = make(smaller)
+    except ValueError as error:
+      raise ValueError(f"config.augment.growth has images of {size} pixels in a part: {error}") from error
     if jax.tree.map(lambda x: x.shape, jax.eval_shape(task.init, jax.random.key(0))) != jax.tree.map(
         lambda x: x.shape, shapes):
       raise ValueError(f"config.augment.growth lets images grow from {size} to {config.augment.size} pixels, and "
@@ -52,5 +58,5 @@ def tasks(config: ml_collections.ConfigDict, full: Task,
 
 
 def starts(parts: int, steps: int, per_call: int) -> Sequence[int]:
-  """The first step of each part of a run, at the beginning of a whole call."""
-  return [round(steps * part / parts / per_call) * per_call for part in range(parts)]
+  """The first step of each part of a run, at the beginning of a whole call; what is shorter than one may fall away."""
+  return [steps * part // parts // per_call * per_call for part in range(parts)]

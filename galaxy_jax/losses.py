@@ -124,7 +124,8 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0):
 
   Args:
     logits: (..., C).
-    labels: (...) integer classes, negative where missing; or (..., C) a distribution, NaN where missing.
+    labels: (...) integer classes, negative where missing; or (..., C) a distribution, NaN where missing. One whose
+      parts are weighted by class, and whose sum is not 1, costs what its parts cost.
     label_smoothing: s, in [0, 1) (Szegedy et al. 2016, arXiv:1512.00567, section 7).
 
   Returns:
@@ -172,7 +173,9 @@ def _distributions(logits, labels, label_smoothing):
   else:
     raise ValueError(f"labels of shape {labels.shape} and type {labels.dtype} for logits of shape {logits.shape}: "
                      f"expected integer classes {logits.shape[:-1]} or float distributions {logits.shape}")
-  return optax.smooth_labels(target, label_smoothing), there
+  # As optax.smooth_labels, but of targets of any sum: what is spread is a share of it.
+  spread = jnp.sum(target, axis=-1, keepdims=True) / target.shape[-1]
+  return (1 - label_smoothing) * target + label_smoothing * spread, there
 
 
 def dirichlet_multinomial(concentrations, counts):

@@ -1,8 +1,9 @@
 """Mixtures of two galaxies and of what is known of them: mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et
 al. 2019, arXiv:1905.04899).
 
-Rows are mixed two by two, the first with the second, the third with the fourth …, each by its own key: pairs lie on one
-device however a batch is spread, and jit and pmap see the same mixtures.
+Rows are mixed two by two, the first with the second, the third with the fourth …, each by its own key: where each
+device has an even number of rows, which Parallel.check_batch asks for, pairs lie on one device, and jit and pmap see
+the same mixtures.
 """
 import jax
 import jax.numpy as jnp
@@ -53,12 +54,11 @@ def mix(keys, images, targets, mask, *, mixup=0.0, cutmix=0.0):
   """
   rows, height, width = images.shape[:3]
   if rows % 2:
-    raise ValueError(f"Mixup and CutMix mix galaxies two by two, and a device has {rows} of a batch; choose a "
-                     "config.train.batch_size of an even number for each device.")
+    raise ValueError(f"Mixup and CutMix mix rows two by two, and there are {rows}.")
   share, cut, centre = shares(keys, mixup=mixup, cutmix=cutmix)
   share = jnp.where(_partners(mask) > 0, share, 1.0)
-  side = jnp.sqrt(1 - share) / 2
-  inside = (_within(height, centre[:, 0], side)[:, :, None] & _within(width, centre[:, 1], side)[:, None, :])
+  half = jnp.sqrt(1 - share) / 2
+  inside = (_within(height, centre[:, 0], half)[:, :, None] & _within(width, centre[:, 1], half)[:, None, :])
   # Of each pixel, what is the row's own.
   own = jnp.where(cut[:, None, None], 1.0 - inside, share[:, None, None])[..., None]
   share = jnp.where(cut, 1 - jnp.mean(inside, axis=(1, 2)), share)[:, None]
@@ -71,7 +71,7 @@ def _partners(values):
   return jnp.flip(values.reshape(-1, 2, *values.shape[1:]), axis=1).reshape(values.shape)
 
 
-def _within(length, centre, side):
-  """(B, length) bool: the pixels within `side` of `centre` (both (B,), shares of the image)."""
+def _within(length, centre, half):
+  """(B, length) bool: the pixels within `half` of `centre` (both (B,), shares of the image)."""
   position = (jnp.arange(length) + 0.5) / length
-  return jnp.abs(position - centre[:, None]) < side[:, None]
+  return jnp.abs(position - centre[:, None]) < half[:, None]

@@ -30,6 +30,7 @@ from absl import flags
 from galaxy_jax import datasets, evaluation, experiment, shipped, workdirs
 from galaxy_jax.command import run_command
 from galaxy_jax.data.decode import Decoded
+from galaxy_jax.field_places import check_folder
 from galaxy_jax.files import write_whole
 from galaxy_jax.parallel import Parallel
 
@@ -173,13 +174,14 @@ def main(_) -> int:
   if FLAGS.batch_size:
     config.eval.batch_size = FLAGS.batch_size
   split, folder = FLAGS.split or config.data.eval, Path(FLAGS.output or workdir).expanduser()
+  folder.mkdir(parents=True, exist_ok=True)
+  check_folder(folder, "--output")
   found = measure(config, workdir, split, sigmas, checkpoint=FLAGS.checkpoint or config.eval.checkpoint,
                   seed=FLAGS.seed, pixel_scale=FLAGS.pixel_scale)
   for name, words in DRAWN[config.task].items():
     print(f"{words:40s} " + "  ".join(f"{sigma:g}: {metrics[name]:.3f}" for sigma, metrics in zip(
         sigmas, found, strict=True) if name in metrics))
   if jax.process_index() == 0:
-    folder.mkdir(parents=True, exist_ok=True)
     write(folder, config.task, sigmas, found)
     logger.info("The figures of %s are in %s and noise_curve.png.", split, folder / "noise_curve.csv")
   return 0

@@ -48,11 +48,14 @@ class Parallel:
     """The number of devices of all hosts."""
     return self.mesh.size
 
-  def check_batch(self, size: int, name: str) -> None:
-    """Raises ValueError where the devices cannot share `size` rows evenly."""
+  def check_batch(self, size: int, name: str, *, pairs: bool = False) -> None:
+    """Raises ValueError where the devices cannot share `size` rows evenly, or pairs of them."""
     if size < 1 or size % self.device_count:
       raise ValueError(f"{name} is {size}; expected a positive multiple of the number of "
                        f"devices, {self.device_count}.")
+    if pairs and size % (2 * self.device_count):
+      raise ValueError(f"{name} is {size}; config.augment.mixup and config.augment.cutmix mix galaxies two by two on "
+                       f"each device, so that a multiple of {2 * self.device_count} is expected.")
 
   def compile(self, function: Callable, *, donate: tuple[int, ...] = ()) -> Callable:
     """`function` compiled for all devices; `donate`: arguments whose memory the results may take."""

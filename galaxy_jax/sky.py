@@ -54,7 +54,11 @@ def of_fits(data: bytes, name: str) -> Sky | None:
     try:
       with quiet():
         celestial = module.WCS(image.header).celestial
-        return Sky(celestial) if celestial.has_celestial else None
+        if not celestial.has_celestial:
+          return None
+        found = Sky(celestial)
+        found.positions(np.zeros(1), np.zeros(1))  # of the sun, or of an unknown frame, there are none
+        return found
     except Exception as error:  # InvalidTransformError, ValueError, … : whatever the header leads to.
       logger.warning("Without positions on the sky: %s has coordinates that cannot be used (%s).", name, reason(error))
       return None

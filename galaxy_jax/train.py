@@ -81,8 +81,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Outcome:
 def _planned(config: ml_collections.ConfigDict) -> _Plan:
   """Looks at all that can be wrong with a run, before hours of decoding and before any workdir is claimed."""
   parallel = Parallel(config.parallel)
-  parallel.check_batch(config.train.batch_size, "config.train.batch_size")
   config = experiment.resolve(config)
+  parallel.check_batch(config.train.batch_size, "config.train.batch_size", pairs=experiment.mixes(config))
   draft = experiment.make_task(config, axis_name=parallel.axis_name, all_views=True)
   experiment.make_optimizer(config, steps=1)
   feeds.check(config)

@@ -46,11 +46,11 @@ def picture():
   return field
 
 
-def run(folder, given, places=None, model=None, output="t.parquet", **options):
+def run(folder, given, places=None, model=None, output="t.parquet", source="elsewhere", **options):
   """Finds; (the written table as rows, how many images failed)."""
   given = inputs.find(str(given))
   where = field_places.Places({flag: str(folder / name) for flag, name in (places or {}).items()}, given,
-                              folder / output, overwrite=False)
+                              folder / output, source=source, overwrite=False)
   _, failed = find.find(model or BlobFinder(), given, folder / output, where, progress=False, **options)
   return [row for part in tables.read(folder / output).parts(1000) for row in part.to_pylist()], failed
 
@@ -217,7 +217,35 @@ def test_the_one_image_is_not_written_over(tmp_path):
   given = inputs.find(str(tmp_path / "f.fits"))
   for output, name in (("t.csv", "f.fits"), ("s.fits", "s.fits")):
     with pytest.raises(ValueError, match=r"which is --(input|output) too"):
-      field_places.Places({"segmentation": str(tmp_path / name)}, given, tmp_path / output, overwrite=True)
+      field_places.Places({"segmentation": str(tmp_path / name)}, given, tmp_path / output, source="f.fits",
+                          overwrite=True)
+
+
+def test_what_is_made_is_not_found_again_as_an_image(tmp_path):
+  (tmp_path / "in").mkdir()
+  (tmp_path / "in/a.png").write_bytes(encoded(picture(), "PNG"))
+  for flag in field_places.SUFFIXES:
+    with pytest.raises(ValueError, match=f"--{flag} is .* in the folder of --input, where the next call"):
+      run(tmp_path, tmp_path / "in", {flag: "in/made"}, source=str(tmp_path / "in"))
+
+
+def test_what_is_called_fits_and_is_a_picture_is_one(tmp_path):
+  (tmp_path / "in").mkdir()
+  (tmp_path / "in/a.fits").write_bytes(encoded(picture(), "JPEG"))
+  rows, failed = run(tmp_path, tmp_path / "in")
+  assert failed == 0 and len(rows) == 3 and "ra" not in rows[0]
+
+
+@pytest.mark.parametrize("header", [
+    {"RADESYS": "XYZ", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}, {"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN"}])
+def test_coordinates_that_are_none_of_the_sky_are_left_out(tmp_path, caplog, header):
+  fits = pytest.importorskip("astropy.io.fits")
+  image = fits.PrimaryHDU(np.asarray(picture()[:, :, 0], np.float32))
+  image.header.update(header | {"CRVAL1": 0.1, "CRVAL2": 0.1, "CDELT1": -1e-4, "CDELT2": 1e-4})
+  image.writeto(tmp_path / "a.fits")
+  rows, failed = run(tmp_path, tmp_path / "a.fits")
+  assert failed == 0 and all("ra" not in row for row in rows)
+  assert "a.fits has coordinates that cannot be used" in caplog.text
 
 
 def test_scales():

@@ -1,5 +1,6 @@
 """Progressive resizing: which step sees which size, resumes in between, and what cannot grow."""
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from galaxy_jax.configs import base
 from galaxy_jax.configs.gz2 import get_config
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.train import train
+from galaxy_jax.train_step import make_train_step
 
 STEPS = 6
 
@@ -43,9 +45,17 @@ def test_a_run_that_was_broken_off_in_a_part_ends_as_one_that_was_not(make_confi
     seen.append((step, before))
     return result
 
+  def looked_at(task, *arguments, **options):
+    batch = {"image": jnp.zeros((1, 24, 24, 3), jnp.uint8), "vote_fractions": jnp.zeros((1, 37)), "mask": jnp.ones(1)}
+    sizes.append(jax.eval_shape(task.augment, jax.random.split(jax.random.key(0), 1), batch)["image"].shape[1])
+    return make_train_step(task, *arguments, **options)
+
+  sizes = []
+  monkeypatch.setattr("galaxy_jax.train.make_train_step", looked_at)
   monkeypatch.setattr(feeds.ResidentFeed, "advance", watched)
   watched.breaks_at = None
   assert train(make_config(), tmp_path / "whole").finished
+  assert sizes == [8, 16, 24]
   # One compiled call for each part of two steps.
   calls = [call for _, call in seen]
   assert [step for step, _ in seen] == list(range(STEPS))
@@ -74,9 +84,10 @@ def test_parts_begin_with_whole_calls():
   assert growth.starts(3, 90, 1) == [0, 30, 60]
   assert growth.starts(3, 100, 16) == [0, 32, 64]
   assert growth.starts(1, 100, 16) == [0]
+  assert growth.starts(10, 30, 16)[-1] == 16  # the last part has steps, however few there are
 
 
-@pytest.mark.parametrize("shares", [(0.75, 0.5), (0.5, 0.5), (0.0,), (1.0,), (-0.5,)])
+@pytest.mark.parametrize("shares", [(0.75, 0.5), (0.5, 0.5), (0.0,), (1.0,), (-0.5,), ("a",), (0.5, 0.52)])
 def test_shares_that_do_not_grow(shares):
   config = base.get_config()
   config.augment.growth = shares

@@ -3,10 +3,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import valid_votes
 from tasks.test_classes import make as make_classes
 
 from galaxy_jax import experiment, mixing
 from galaxy_jax.configs import base
+from galaxy_jax.parallel import Parallel
 
 ROWS, SIDE = 6, 16
 KEYS = jax.random.split(jax.random.key(3), ROWS)
@@ -72,16 +74,43 @@ def test_a_mixture_with_an_unknown_is_unknown():
 
 
 def test_rows_that_are_no_pairs():
-  with pytest.raises(ValueError, match=r"a device has 5 of a batch; choose a config\.train\.batch_size"):
+  with pytest.raises(ValueError, match="rows two by two, and there are 5"):
     mixing.mix(KEYS[:5], IMAGES[:5], TARGETS[:5], EVERY[:5], mixup=1.0)
+  with pytest.raises(ValueError, match=r"config\.train\.batch_size is 5; .* two by two .* a multiple of 2 is expected"):
+    Parallel("jit", jax.devices()[:1]).check_batch(5, "config.train.batch_size", pairs=True)
 
 
-def test_the_loss_of_a_mixed_class_is_the_mean_of_its_two():
-  """With weights of classes, too: the cross-entropy is linear in the target."""
+def test_the_votes_of_a_mixture_are_those_of_both_galaxies(seen_votes):
+  task, batch = seen_votes
+  seen = task.augment(KEYS, batch)
+  share, _, _ = mixing.shares(KEYS, mixup=1.0)
+  votes = np.asarray(batch["vote_fractions"])
+  expected = share[:, None] * votes + (1 - share)[:, None] * votes[np.arange(ROWS) ^ 1]
+  np.testing.assert_allclose(seen["vote_fractions"], expected, atol=1e-6)
+  sums, _ = task.loss(task.init(jax.random.key(0)), seen, KEYS)
+  logits_free = task.loss(task.init(jax.random.key(0)), seen | {"vote_fractions": jnp.asarray(expected)}, KEYS)[0]
+  np.testing.assert_allclose(sums["loss"][0], logits_free["loss"][0], rtol=1e-5)
+
+
+@pytest.fixture
+def seen_votes():
+  """A task on votes that mixes, and a batch of it."""
+  config = base.get_config()
+  config.update_from_flattened_dict({
+      "augment.mixup": 1.0, "model.name": "galaxyid", "model.options.width": 4, "loss.name": "tree_cross_entropy",
+      "data.size": SIDE, "augment.size": SIDE})
+  task = experiment.make_task(experiment.resolve(config), axis_name=None, all_views=False)
+  votes = valid_votes(np.random.default_rng(0), ROWS).astype(np.float32)
+  return task, {"image": jnp.full((ROWS, SIDE, SIDE, 3), 100, jnp.uint8), "mask": EVERY, "vote_fractions": votes}
+
+
+@pytest.mark.parametrize("settings", [{}, {"class_weights": "balanced", "counts": (80, 5, 20)}, {
+    "class_weights": "balanced", "counts": (80, 5, 20), "label_smoothing": 0.1, "loss": "focal"}])
+def test_the_loss_of_a_mixed_class_is_the_mean_of_its_two(settings):
+  """With weights of classes, too: the losses are linear in the target."""
   labels = jnp.array([0, 2, 1, 1, -1, 2])
   batch = {"image": jnp.zeros((ROWS, SIDE, SIDE, 3), jnp.uint8), "mask": EVERY, "label": labels}
-  task = make_classes(mixed={"mixup": 1.0, "cutmix": 0.0})
-  plain = make_classes()
+  task, plain = (make_classes(mixed={"mixup": mixup, "cutmix": 0.0}, **settings) for mixup in (1.0, 0.0))
   variables = task.init(jax.random.key(0))
   seen = task.augment(KEYS, batch)
   share, _, _ = mixing.shares(KEYS, mixup=1.0)

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from galaxy_jax import models, optim, pretrained, search
+from galaxy_jax import beginnings, evaluation, experiment, models, optim, pretrained, search, shipped, workdirs
 from galaxy_jax.configs import base
 from galaxy_jax.logbook import read_history
+from galaxy_jax.parallel import Parallel
 from galaxy_jax.train import train
 
 BUILDERS = Path(__file__).parent.parent / "tfds_builders"
@@ -96,6 +97,23 @@ def test_how_much_of_a_network_learns_on(network):
   head = ["hidden1", "hidden2", "head"] if network == "vgg16" else ["head"]
   last = {"resnet50": ["stage4"], "convnext": ["stage4", "last"]}.get(network, ["stage5"])
   assert learning == {"frozen": head, "partly": last + head}
+
+
+@pytest.mark.parametrize("case", ["morph8:cpu", "morph5:best_cpu", "galaxy10:cpu"])
+def test_small_runs_start_from_the_packages_model_with_a_head_of_their_own(case):
+  config = experiment.resolve(config_of(case))
+  names = tuple("abcdefgh")
+  task = experiment.make_task(config, axis_name=None, all_views=False, classes=names)
+  wanted, parallel = jax.eval_shape(task.init, jax.random.key(0)), Parallel("jit", jax.devices()[:1])
+  start = beginnings.of_run(config.init_from, task=task, classes=names, wanted=wanted, parallel=parallel, seed=0)
+  folder = shipped.folder(config.init_from)
+  given = evaluation.restore(workdirs.read_config(folder), folder, parallel, "latest").variables
+  np.testing.assert_array_equal(start["params"]["stem"]["kernel"], given["params"]["stem"]["kernel"])
+  assert start["params"]["head"]["kernel"].shape[-1] == 8 != given["params"]["head"]["kernel"].shape[-1]
+
+
+def test_the_equivariant_network_of_galaxy10():
+  assert sum(leaf.size for leaf in jax.tree.leaves(variables_of(config_of("galaxy10:gpu"))["params"])) == 5_585_450
 
 
 @pytest.mark.parametrize("case", ["morph5_vgg16:gpu", "morph8:gpu", "morph5:best_gpu"])

@@ -66,27 +66,29 @@ def make(*, model: Callable, names: Sequence[str], label: str, counts: Sequence[
     bias = jnp.asarray(log_frequencies(counts), params["head"]["bias"].dtype)
     return variables | {"params": params | {"head": params["head"] | {"bias": bias}}}
 
+  def distributions(labels):
+    """(B, C) of (B,) classes: 1 for the class and 0 for the others, NaN where it is unknown."""
+    known = losses.present(labels)[:, None]
+    return jnp.where(known, jax.nn.one_hot(jnp.maximum(labels, 0), len(names)), jnp.nan)
+
   def augment(keys, batch):
     batch = sight.augment(keys, batch)
     if not mixed or not any(mixed.values()):
       return batch
-    labels = batch[label]
-    known = losses.present(labels)[:, None]
-    classes = jnp.where(known, jax.nn.one_hot(jnp.maximum(labels, 0), len(names)), jnp.nan)
-    images, classes = mixing.mix(keys, batch["image"], classes, batch["mask"], **mixed)
+    images, classes = mixing.mix(keys, batch["image"], distributions(batch[label]), batch["mask"], **mixed)
     return batch | {"image": images, _MIXED: classes}
 
   def loss_sums(variables, batch, keys):
     logits, collections = sight.train(variables, batch, keys)
     labels = batch[label]
-    learnt = batch.get(_MIXED, labels)
+    learnt = batch[_MIXED] if _MIXED in batch else distributions(labels)
+    there = jnp.all(losses.present(learnt), axis=1)
+    # Not divided by the sum of the weights: their mean is 1 over the split, and a batch's own sum would be noise.
+    learnt = learnt * weights
     if loss == "focal":
       values = losses.focal_loss(logits, learnt, gamma=focal_gamma, label_smoothing=label_smoothing)
     else:
       values = losses.softmax_cross_entropy(logits, learnt, label_smoothing=label_smoothing)
-    there = jnp.all(losses.present(learnt).reshape(len(labels), -1), axis=1)
-    # Not divided by the sum of the weights: their mean is 1 over the split, and a batch's own sum would be noise.
-    values = values * (weights[jnp.where(there, labels, 0)] if learnt is labels else jnp.nan_to_num(learnt) @ weights)
     correct = jnp.argmax(logits, axis=-1) == labels
     return {"loss": losses.masked_sum(values, batch["mask"], there),
             "accuracy": losses.masked_sum(correct, batch["mask"], there)}, collections

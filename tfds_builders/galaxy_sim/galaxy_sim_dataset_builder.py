@@ -62,7 +62,8 @@ class Builder(PreparedBuilder):
 
   VERSION = tfds.core.Version("2.0.0")  # The simulator's, so that a new one is not met with an old one's galaxies.
   RELEASE_NOTES = {"1.0.0": "First galaxies.",
-                   "2.0.0": "Empty skies as the survey's, pixels that are full, and scenes that cut galaxies off."}
+                   "2.0.0": "Empty skies as the survey's, pixels that are full, and scenes that cut galaxies off; "
+                            "`demo` is rendered at 192 pixels."}
   BUILDER_CONFIGS = [
       GalaxySimConfig(
           name="demo", description="2,272 galaxies, smooth ones, discs face-on and edge-on and mergers in about equal "
