@@ -22,6 +22,8 @@ from tfds_builders.images import ImageError
 SCALES = (0.01, 100.0)
 #: The scale at which the shorter side of an image fills a tile, as it does in training on cut-outs.
 FIT = "fit"
+#: Least score of an object that commands show, as Farias et al. 2020 have it.
+MIN_SCORE = 0.4
 #: How near a box comes to an edge that it touches, and how far from one it is clear of it, as shares of a tile's side.
 TOUCHES, CLEAR = 1 / 64, 1 / 32
 #: An image of fewer pixels a side, once it is scaled, shows nothing.
@@ -126,6 +128,8 @@ def tiles(pixels: np.ndarray, scale: float | str, *, size: int, seen: int,
 
 def _new_size(pixels, scale, size):
   """Height and width of a field once it is scaled; raises ImageError."""
+  if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+    raise ImageError(f"is an array {pixels.shape} of {pixels.dtype}; (H, W, 3) uint8 was expected")
   height, width = pixels.shape[:2]
   scale = size / min(height, width) if scale == FIT else scale
   new, limit = (round(height * scale), round(width * scale)), Image.MAX_IMAGE_PIXELS
@@ -191,7 +195,7 @@ def find_all(finder: Finds, images: Iterable[tuple[Any, np.ndarray]], *, scales:
     images: what a field is called, and its pixels (H, W, 3) uint8.
     scales: see `tiles`; what they show is merged.
     overlap: see `starts`.
-    min_score: objects of lower scores are left out.
+    min_score: objects of lower scores are left out, MIN_SCORE for instance; 0: all that the run's own model gives.
     refused: is told what a field is called that cannot be looked at, and why; None: that is an error.
     advance: is told how many more tiles were looked at.
 

@@ -194,6 +194,10 @@ def main(_) -> int:
                       manual_dir=FLAGS.manual_dir)
   places = field_places.Places({flag: FLAGS[flag].value for flag in field_places.SUFFIXES}, given, output,
                                source=FLAGS.input, overwrite=FLAGS.overwrite)
+  if given.count == 1:
+    image = next(given.parts(1, 0))
+    if Path(given.shown(image.places[0])).resolve() == output.resolve():
+      raise ValueError(f"--output is {output}, which is --input too. Name another file.")
   model = finder.load(FLAGS.workdir, FLAGS.checkpoint, tta=FLAGS.tta, batch_size=FLAGS.batch_size)
   scales = scales_of(FLAGS.scale, model.scale)
   logger.info("%s images of %s, model %s: tiles of %d pixels, scale %s.", f"{given.count:,}", FLAGS.input, model.name,
@@ -219,7 +223,7 @@ def _define_flags():
   flags.DEFINE_list("scale", None, "Pixels of the model's image that one of the image becomes, or fit, or several; "
                     "without it as in the run's own data, where that says, else 1.")
   flags.DEFINE_float("overlap", 0.5, "The share of a tile that the next one shows again.", 0.0, 0.9)
-  flags.DEFINE_float("min_score", 0.4, "Least score of an object; the run's own detections begin at its min_score.",
+  flags.DEFINE_float("min_score", fields.MIN_SCORE, "Least score of an object; the run's own begin at its min_score.",
                      0.0, 1.0)
   flags.DEFINE_bool("rle", False, "Masks in the catalogue, as COCO's run lengths.")
   flags.DEFINE_string("checkpoint", None, "latest, best or a step; without one, as the run was evaluated.")

@@ -204,7 +204,7 @@ def write_csv(path: Path, table: pa.Table) -> None:
     plain_csv.writer(header, lineterminator="\n").writerow(table.column_names)
     with open(fresh, "wb") as file:
       file.write(header.getvalue().encode())
-      csv.write_csv(table, file, csv.WriteOptions(include_header=False))
+      csv.write_csv(table.combine_chunks(), file, csv.WriteOptions(include_header=False))
   write_whole(path, write)
 
 

@@ -311,7 +311,10 @@ def test_what_the_command_refuses(trained, monkeypatch, tmp_path):
   (tmp_path / "votes/config.json").write_text('{"task": "classes"}')
   image = str(next((trained / "survey/val").glob("*.jpg")))
   (tmp_path / "there.csv").write_text("mine")
+  write_fits(tmp_path / "field.fits", np.zeros((64, 64)))
+  field = str(tmp_path / "field.fits")
   for changed, message in (
+      ({"input": field, "output": field, "overwrite": True}, "field.fits, which is --input too. Name another file"),
       ({"workdir": str(tmp_path / "votes")}, "finds no objects: it learnt classes .* galaxy_jax.predict"),
       ({"output": str(tmp_path / "none/t.csv")}, "there is no folder"),
       ({"output": str(tmp_path / "there.csv")}, "is there already"),

@@ -140,3 +140,14 @@ def test_astropy_is_asked_for(tmp_path, monkeypatch):
   monkeypatch.setitem(__import__("sys").modules, "astropy.table", None)
   with pytest.raises(ValueError, match=r"pip install 'galaxy_jax\[survey\]'"):
     tables.check_writable(tmp_path / "t.fits")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_part_or_a_chunk_without_rows_leaves_nothing(tmp_path, ending):
+  """pyarrow's writer of CSV would fill it with zero bytes."""
+  table = pa.table({"name": ["a", "b"], "value": [1.5, 2.5]})
+  empty = table.schema.empty_table()
+  tables.write(tmp_path / f"t.{ending}", table.schema, [empty, pa.concat_tables([empty, table, empty]), empty, table])
+  if ending == "csv":
+    assert (tmp_path / "t.csv").read_bytes() == b'name,value\n"a",1.5\n"b",2.5\n"a",1.5\n"b",2.5\n'
+  assert sum(len(part) for part in tables.read(tmp_path / f"t.{ending}").parts(10)) == 4

@@ -15,8 +15,6 @@ from galaxy_jax.data import decode
 from galaxy_jax.merging import Found
 from tfds_builders import images
 
-#: Least score of an object, as galaxy_jax.find has it.
-MIN_SCORE = 0.4
 #: Sides of squares, in the finder's sizes, beyond which they are scaled down: masks have no more detail.
 _DETAIL = 2
 
@@ -76,7 +74,7 @@ def find(finder: Any, squares: Sequence[Square],
   """
   asked = SimpleNamespace(size=finder.size, seen=finder.seen, batch_size=finder.batch_size, find=ask)
   given = ((number, square.pixels) for number, square in enumerate(squares))
-  return (found for _, _, found in fields.find_all(asked, given, scales=(fields.FIT,), min_score=MIN_SCORE))
+  return (found for _, _, found in fields.find_all(asked, given, scales=(fields.FIT,), min_score=fields.MIN_SCORE))
 
 
 def described(square: Square, found: Sequence[Found], classes: Sequence[str], *, upside_down: bool) -> dict[str, Any]:

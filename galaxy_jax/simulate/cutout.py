@@ -1,6 +1,7 @@
 """One galaxy as Galaxy Zoo shows it: the sky around it, through the instrument, with its votes, classes and outline."""
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from galaxy_jax import decision_tree
 from galaxy_jax.simulate import instrument, labels, light, population, volunteers
@@ -13,6 +14,8 @@ SCALES, SOFTENING, GAIN = (5.4, 3.5, 3.17), 2.6, (800.0, 980.0, 650.0)
 SMOOTH, TILE_CHROMA_QUALITY = 0.5, 52.0
 #: Counts that the published images lack in red, green and blue.
 BLACK = (0.4, 0.0, 1.0)
+#: The largest side of an image, pixels: what is rendered fills the memory with its square.
+LARGEST = 8192
 #: The isophote of outlines: r-band magnitudes per square arcsec.
 ISOPHOTE = 24.0
 #: The same in nanomaggies per native pixel.
@@ -144,6 +147,7 @@ def galaxy(key: jax.Array, *, size: int, crop: int = CUTOUT_PIXELS, mix: str = "
 def _check(size, crop, mix, quality):
   if mix not in population.MIXES:
     raise ValueError(f"the mix is {mix!r}; expected one of {', '.join(population.MIXES)}")
-  if size < 8 or not 0 <= crop <= CUTOUT_PIXELS or not 0 <= quality <= 100:
-    raise ValueError(f"expected a size of at least 8, a crop of 0 to {CUTOUT_PIXELS} and a quality of 0 to 100; got "
-                     f"size {size}, crop {crop}, quality {quality}")
+  whole = all(isinstance(number, int | np.integer) for number in (size, crop, quality))
+  if not whole or not 8 <= size <= LARGEST or not 0 <= crop <= CUTOUT_PIXELS or not 0 <= quality <= 100:
+    raise ValueError(f"expected, in whole numbers, a size of 8 to {LARGEST}, a crop of 0 to {CUTOUT_PIXELS} and a "
+                     f"quality of 0 to 100; got size {size!r}, crop {crop!r}, quality {quality!r}")

@@ -4,10 +4,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from galaxy_jax import decision_tree
 from galaxy_jax.simulate import instrument, labels, light, neighbourhood, population, volunteers
-from galaxy_jax.simulate.cutout import ISOPHOTE_FLUX, develop, finish, seen
+from galaxy_jax.simulate.cutout import ISOPHOTE_FLUX, LARGEST, develop, finish, seen
 from galaxy_jax.simulate.draws import Draws
 from galaxy_jax.simulate.instrument import NATIVE_PIXEL
 
@@ -51,9 +52,10 @@ def scene(key: jax.Array, *, size: int, objects: int = 24, mix: str = "natural",
   """
   if mix not in population.MIXES:
     raise ValueError(f"the mix is {mix!r}; expected one of {', '.join(population.MIXES)}")
-  if size < 32 or objects < 1 or not 0 <= quality <= 100:
-    raise ValueError(f"expected a size of at least 32, at least 1 object and a quality of 0 to 100; got size {size}, "
-                     f"{objects} objects and quality {quality}")
+  whole = all(isinstance(number, int | np.integer) for number in (size, objects, quality))
+  if not whole or not 32 <= size <= LARGEST or objects < 1 or not 0 <= quality <= 100:
+    raise ValueError(f"expected, in whole numbers, a size of 32 to {LARGEST}, at least 1 object and a quality of 0 to "
+                     f"100; got size {size!r}, {objects!r} objects and quality {quality!r}")
   for_galaxies, for_places, for_frame, for_noise = jax.random.split(key, 4)
   number = min(_MOST, math.ceil(_DENSITY * (size * NATIVE_PIXEL / 60) ** 2) + neighbourhood.FIELD_OBJECTS)
   drawn = Draws(for_frame, size=160 + 6 * number)

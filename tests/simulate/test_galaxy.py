@@ -279,6 +279,9 @@ def test_bad_columns_trails_and_displaced_bands_show_where_they_are():
 def test_bad_settings_are_named():
   with pytest.raises(ValueError, match="mix is 'wild'; expected one of natural, balanced"):
     simulate.galaxy(jax.random.key(0), size=32, mix="wild")
+  for size in (7, 64.5, "64", 1_000_000):
+    with pytest.raises(ValueError, match=f"a size of 8 to 8192, .* got size {size!r}"):
+      simulate.galaxy(jax.random.key(0), size=size)
   with pytest.raises(ValueError, match="crop of 0 to 424"):
     simulate.galaxy(jax.random.key(0), size=32, crop=500)
 

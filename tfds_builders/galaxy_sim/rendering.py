@@ -108,12 +108,11 @@ def records(recipe: Recipe, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
 
 
 def _galaxy(recipe, galaxy_id, rendered):
-  scale = recipe.size / recipe.rendered
-  mask = Image.fromarray(rendered["mask"].astype(np.uint8) * 255)
+  mask = _resized(Image.fromarray(rendered["mask"].astype(np.uint8) * 255), recipe.size, Image.Resampling.NEAREST)
+  left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
   labels = {name: rendered[name] for name in ("vote_fractions", "vote_counts", "five_class", "ten_class", "kind")}
   return {"galaxy_id": galaxy_id, "image": jpeg(rendered["image"], recipe.size),
-          "mask": _encoded(_resized(mask, recipe.size, Image.Resampling.NEAREST), "PNG"),
-          "box": (rendered["box"] * scale).astype(np.float32), **labels}
+          "mask": _encoded(mask, "PNG"), "box": np.array([top, left, bottom, right], np.float32), **labels}
 
 
 def _scene(recipe, scene_id, rendered):
