@@ -7,8 +7,8 @@ gz2_filename_mapping.csv). The published test galaxies are what the run is evalu
 the others, 124,760 of 155,951.
 
 `gpu` fine-tunes the vision transformer of DINOv2, ViT-B with patches of 14, as the best published system fine-tunes
-another ViT-B; the recipe is ours. It needs galaxy_jax[pretrained]. `cpu`, for a sample, is a small ResNet-18 that starts
-from the model that comes with the package, which has seen simulated galaxies alone.
+another ViT-B; the recipe is ours. It needs galaxy_jax[pretrained]. `cpu`, for a sample, is a small ResNet-18 that
+starts from the model that comes with the package, which has seen simulated galaxies alone.
 
 Expected: published accuracy 0.8055 (Linformer) and 0.8441 (a fine-tuned ViT-B, by its published predictions); a third
 party reports 0.799 with a fine-tuned Zoobot.

@@ -38,7 +38,6 @@ may be cut off in every tile: a larger --overlap costs more tiles, a smaller --s
 Images that cannot be used are listed in OUTPUT.failures.csv; the exit status is 0 where there are none, else 3, and 1
 where a mistake that is named ended the command.
 """
-import csv
 import logging
 import sys
 import time
@@ -53,7 +52,6 @@ from tqdm import tqdm
 
 from galaxy_jax import field_files, field_places, fields, finder, inputs, shards, sky, tables
 from galaxy_jax.command import run_command
-from galaxy_jax.files import write_whole
 from galaxy_jax.predict import SOME_FAILED
 from tfds_builders import images
 from tfds_builders.fits_files import is_fits
@@ -142,23 +140,11 @@ def find(model: finder.Finder, given: inputs.Input, output: Path, places: field_
   if not on_sky:
     table = table.drop_columns(list(field_files.SKY))
   tables.write(output, table.schema, [table])
-  _write_failures(shards.failures_file(output), failures)
+  shards.write_failures(shards.failures_file(output), failures)
   seen = given.count - len(failures)
   logger.info("%s objects in %s images; %s images without any; %s objects cut off by their tiles.", f"{len(table):,}",
               f"{seen:,}", f"{empty:,}", f"{sum(table['cut_off'].to_pylist()):,}")
   return table, len(failures)
-
-
-def _write_failures(path, failures):
-  """Lists what failed; a list of an earlier command is removed where nothing did."""
-  if not failures:
-    path.unlink(missing_ok=True)
-    return
-
-  def write(fresh):
-    with open(fresh, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-      csv.writer(file, lineterminator="\n").writerows([shards.Failure._fields, *failures])
-  write_whole(path, write)
 
 
 def scales_of(texts: list[str] | None, own: float) -> tuple[float | str, ...]:

@@ -6,10 +6,11 @@ part, in whose metadata is what failed in it. A part is there whole or not at al
 import contextlib
 import csv
 import glob
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,11 +71,7 @@ class Shards:
     """
     write_json(self._folder / _JOB, {"job": self._job, "parts": self.done})
     listed = failures_file(self._output)
-    count = sum(1 for _ in self._failures())
-    if count:
-      write_whole(listed, self._write_failures)
-    else:
-      listed.unlink(missing_ok=True)
+    count = write_failures(listed, self._failures())
     tables.write(self._output, self._schema, self._tables())
     # A kill while files are removed one by one must not leave parts under a name that the next job looks at.
     gone = self._folder.rename(self._folder.with_name(f".{self._folder.name}.{os.getpid()}.tmp"))
@@ -93,11 +90,26 @@ class Shards:
     for number in range(self.done):
       yield from json.loads(parquet.read_metadata(self._path(number)).metadata[_FAILURES])
 
-  def _write_failures(self, fresh):
+
+def write_failures(path: Path, failures: Iterable[Failure]) -> int:
+  """Lists images that could not be used; a list of an earlier job is removed where there are none. Returns how many."""
+  failures = iter(failures)
+  first, count = next(failures, None), 0
+
+  def write(fresh):
+    nonlocal count
     with open(fresh, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
       rows = csv.writer(file, lineterminator="\n")
       rows.writerow(Failure._fields)
-      rows.writerows(self._failures())
+      for failure in itertools.chain([first], failures):
+        rows.writerow(failure)
+        count += 1
+
+  if first is None:
+    path.unlink(missing_ok=True)
+  else:
+    write_whole(path, write)
+  return count
 
 
 @contextlib.contextmanager
