@@ -21,6 +21,7 @@ from absl import app, flags
 from galaxy_jax import evaluation, experiment, sep_outlines, simulate, workdirs
 from galaxy_jax.data.decode import Decoded, decode_image
 from galaxy_jax.detection.average_precision import AveragePrecision
+from galaxy_jax.detection.masks import mask_boxes
 from galaxy_jax.parallel import Parallel
 from galaxy_jax.tasks import instance_scores
 from tfds_builders.images import encode_png
@@ -68,14 +69,8 @@ def by_sep(image: np.ndarray, **settings) -> dict[str, np.ndarray]:
   """SEP's objects as detections of the class 0, see sep_outlines.find: masks (D, S, S), boxes, scores and classes."""
   found = sep_outlines.find(image, **settings)
   masks = found.masks()
-  return {"masks": masks, "boxes": boxes_of(masks), "scores": found.flux, "classes": np.zeros(len(masks), int)}
-
-
-def boxes_of(masks: np.ndarray) -> np.ndarray:
-  """The boxes (N, 4) y0, x0, y1, x1 that just hold masks (N, H, W), none of them empty."""
-  ends = lambda there: (np.argmax(there, 1), there.shape[1] - np.argmax(there[:, ::-1], 1))
-  (y0, y1), (x0, x1) = ends(masks.any(2)), ends(masks.any(1))
-  return np.stack([y0, x0, y1, x1], 1).astype(np.float64)
+  return {"masks": masks, "boxes": np.asarray(mask_boxes(masks), np.float64),
+          "scores": found.flux, "classes": np.zeros(len(masks), int)}
 
 
 def by_run(workdir: Path, images: list[np.ndarray], checkpoint: str | None) -> list[dict[str, np.ndarray]]:

@@ -256,8 +256,7 @@ def main(_) -> int:
     raise ValueError(f"--output is {output}; a file that ends in .json was expected.")
   if (FLAGS.id_column or FLAGS.class_column) and not FLAGS.catalogue:
     raise ValueError("--id_column and --class_column are of a table, which --catalogue names.")
-  planes = tuple(int(plane) if plane.isdecimal() else plane for plane in FLAGS.planes or ())
-  inputs.check_planes(planes)
+  planes = inputs.parse_planes(FLAGS.planes)
   settings = Settings(FLAGS.threshold, FLAGS.min_area, FLAGS.deblend_contrast, FLAGS.centre_only, FLAGS.tolerance,
                       planes)
   sep_outlines.find(np.zeros((8, 8)), **{key: getattr(settings, key) for key in (

@@ -170,8 +170,7 @@ FLAGS = flags.FLAGS
 def main(_) -> int:
   """Finds the galaxies of --input into --output; returns the exit status."""
   output = Path(FLAGS.output).expanduser()
-  planes = tuple(int(plane) if plane.isdecimal() else plane for plane in FLAGS.planes or ())
-  inputs.check_planes(planes)
+  planes = inputs.parse_planes(FLAGS.planes)
   scales_of(FLAGS.scale, 1.0)
   tables.check_writable(output)
   shards.check_new(output, overwrite=FLAGS.overwrite)

@@ -92,6 +92,13 @@ def check_planes(planes: Sequence[int]) -> None:
                      "red, green and blue, or of one.")
 
 
+def parse_planes(texts: Sequence[str] | None) -> tuple[int, ...]:
+  """The planes that a flag names; raises ValueError as `check_planes`."""
+  planes = tuple(int(text) if text.isdecimal() else text for text in texts or ())
+  check_planes(planes)
+  return planes
+
+
 def _fits_bands(data, planes):
   """One plane or three of a FITS file, the rows from the top."""
   with _ASTROPY, FitsImage(io.BytesIO(data)) as opened:

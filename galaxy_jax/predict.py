@@ -267,7 +267,7 @@ def run(make_answerer: Callable[[tuple[int, ...]], Answerer], what: str) -> int:
     make_answerer: from the planes of FITS cubes to what is asked, once the flags were found right.
     what: is given, in words.
   """
-  output, planes = Path(FLAGS.output).expanduser(), _planes()
+  output, planes = Path(FLAGS.output).expanduser(), inputs.parse_planes(FLAGS.planes)
   tables.check_writable(output)
   if not shards.parts_folder(output).exists():
     shards.check_new(output, overwrite=FLAGS.overwrite)
@@ -285,13 +285,6 @@ def run(make_answerer: Callable[[tuple[int, ...]], Answerer], what: str) -> int:
                    shards.failures_file(output))
     return SOME_FAILED
   return 0
-
-
-def _planes():
-  """The planes of a FITS cube that are to be seen; ValueError."""
-  planes = tuple(int(plane) if plane.isdecimal() else plane for plane in FLAGS.planes or ())
-  inputs.check_planes(planes)
-  return planes
 
 
 def define_flags(output: str):

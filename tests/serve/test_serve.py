@@ -16,29 +16,12 @@ from tfds_builders.gz2_tree import COLUMNS
 pytest.importorskip("flask", reason="the page needs the extra serve")
 pytest.importorskip("waitress", reason="the page needs the extra serve")
 
-from serve_models import ClassStandIn, StandIn, jpegs, multipart, predict
+from serve_models import ClassStandIn, StandIn, multipart, predict
 
 from galaxy_jax.serve import where
 from galaxy_jax.serve.app import create_app
 
-STATIC = Path(__file__).parent.parent / "galaxy_jax/serve/static"
-
-
-@pytest.fixture(scope="module")
-def model():
-  return StandIn()
-
-
-@pytest.fixture(scope="module")
-def client(model):
-  app = create_app(model)
-  yield app.test_client()
-  app.close()
-
-
-@pytest.fixture(scope="module")
-def galaxies():
-  return jpegs()
+STATIC = Path(__file__).parents[2] / "galaxy_jax/serve/static"
 
 
 def test_an_image_gets_its_answer_however_it_comes(client, model, galaxies):

@@ -16,29 +16,12 @@ from tfds_builders.gz2_tree import COLUMNS
 pytest.importorskip("flask", reason="the page needs the extra serve")
 pytest.importorskip("waitress", reason="the page needs the extra serve")
 
-from serve_models import Blocked, StandIn, jpegs, predict
+from serve_models import Blocked, StandIn, predict
 
 from galaxy_jax.serve import where
 from galaxy_jax.serve.app import create_app
 from galaxy_jax.serve.batching import Batcher, Full
 from galaxy_jax.serve.uploads import Limits
-
-
-@pytest.fixture(scope="module")
-def model():
-  return StandIn()
-
-
-@pytest.fixture(scope="module")
-def client(model):
-  app = create_app(model)
-  yield app.test_client()
-  app.close()
-
-
-@pytest.fixture(scope="module")
-def galaxies():
-  return jpegs()
 
 
 def test_a_full_queue_says_when_to_come_back(galaxies):

@@ -18,29 +18,11 @@ from tfds_builders.errors import DataError
 pytest.importorskip("flask", reason="the page needs the extra serve")
 pytest.importorskip("waitress", reason="the page needs the extra serve")
 
-from serve_models import StandIn, jpegs, serving
+from serve_models import serving
 
 from galaxy_jax.serve import server
-from galaxy_jax.serve.app import create_app
 
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def model():
-  return StandIn()
-
-
-@pytest.fixture(scope="module")
-def client(model):
-  app = create_app(model)
-  yield app.test_client()
-  app.close()
-
-
-@pytest.fixture(scope="module")
-def galaxies():
-  return jpegs()
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

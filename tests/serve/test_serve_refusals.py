@@ -13,30 +13,13 @@ import pytest
 pytest.importorskip("flask", reason="the page needs the extra serve")
 pytest.importorskip("waitress", reason="the page needs the extra serve")
 
-from serve_models import StandIn, jpegs, predict
+from serve_models import StandIn, predict
 
 from galaxy_jax.serve import answers
 from galaxy_jax.serve.app import create_app
 from galaxy_jax.serve.uploads import Limits
 
-STATIC = Path(__file__).parent.parent / "galaxy_jax/serve/static"
-
-
-@pytest.fixture(scope="module")
-def model():
-  return StandIn()
-
-
-@pytest.fixture(scope="module")
-def client(model):
-  app = create_app(model)
-  yield app.test_client()
-  app.close()
-
-
-@pytest.fixture(scope="module")
-def galaxies():
-  return jpegs()
+STATIC = Path(__file__).parents[2] / "galaxy_jax/serve/static"
 
 
 def png(width, height):
