@@ -59,3 +59,17 @@ def test_no_class_changes_and_the_sum_is_one(value, seed):
   np.testing.assert_allclose(scaled.sum(1), 1, rtol=1e-5)
   chosen = probabilities.argmax(1)
   np.testing.assert_allclose(scaled[np.arange(6), chosen], scaled.max(1), rtol=1e-5)
+
+
+def test_held_out_galaxies_have_no_part_in_their_own_temperature():
+  probabilities, labels = galaxies(2.0, count=40)
+  tempered = temperature.held_out(probabilities, labels)
+  np.testing.assert_array_equal(tempered.argmax(1), probabilities.argmax(1))
+  # A galaxy's own label changes the temperature of the others alone.
+  changed = labels.copy()
+  changed[3] = (labels[3] + 1) % 5
+  again = temperature.held_out(probabilities, changed)
+  np.testing.assert_array_equal(again[3], tempered[3])
+  assert (again != tempered).any()
+  with pytest.raises(ValueError, match="there are 1"):
+    temperature.held_out(probabilities[:1], labels[:1])

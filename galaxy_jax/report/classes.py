@@ -54,7 +54,7 @@ def write(run: ClassRun, workdir: str | Path) -> Path:
   Raises:
     ValueError: arrays that do not belong together, or a probability that is not finite.
   """
-  from galaxy_jax.report import class_figures, figures, page
+  from galaxy_jax.report import class_figures, confidence, figures, page
 
   ids, predicted, labels = (np.asarray(array) for array in (run.ids, run.predicted, run.labels))
   class_measures.check(ids, predicted, labels, run.names)
@@ -69,7 +69,8 @@ def write(run: ClassRun, workdir: str | Path) -> Path:
     counts = class_measures.confusion(labels[known], best[known], len(names))
     scores = class_measures.scores(predicted[known], labels[known])
     confusion = class_figures.confusion(counts, names)
-    thresholds = class_figures.curves(predicted[known], labels[known], names, scores)
+    sureness = confidence.chart(predicted[known], labels[known])
+    thresholds = class_figures.curves(predicted[known], labels[known], names, scores) + ([sureness] if sureness else [])
     shown_examples = [class_figures.examples([(names[c], run.images[_spread(np.flatnonzero(labels == c), 5)])
                                               for c in range(len(names)) if (labels == c).any()])]
     table = _table(scores, names)
@@ -89,7 +90,7 @@ def write(run: ClassRun, workdir: str | Path) -> Path:
       page.Section("learning", "Learning curves", page.figures(curves)),
       page.Section("confusion", "Which classes are confused",
                    f'<div class="pair">{"".join(map(page.figure, confusion))}{table}</div>' if confusion else ""),
-      page.Section("thresholds", "How well probabilities separate classes", page.figures(thresholds)),
+      page.Section("thresholds", "What probabilities are worth", page.figures(thresholds)),
       page.Section("classes", "Classes", page.figures([occurrences, *shown_examples])),
       page.Section("galaxies", "Right and wrong" if len(known) else "Galaxies", galleries, new_page=True),
       page.Section("looked", "Where the network looked",
