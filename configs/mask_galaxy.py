@@ -42,10 +42,11 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   c.train.batch_size, c.train.epochs, c.train.eval_every = 8, 60.0, 0.05
   c.eval.rotations, c.eval.flips, c.eval.batch_size = 1, False, 8
   if c.variant == "cpu":
-    c.data.size = c.augment.size = 128
+    c.init_from, c.data.size, c.augment.size = "simulated-gz2", 96, 96
     c.model.options.update({
-        "backbone": "resnet18", "width": 16, "norm": "group", "fpn_width": 64, "rpn_width": 64, "box_width": 128,
-        "mask_convs": 2, "canonical_size": 64.0, "pre_nms": 200, "post_nms": 100, "rpn_nms": 0.7, "candidates": 100})
+        "backbone": "resnet18", "width": 32, "norm": "frozen", "last_stage": True, "fpn_width": 64, "rpn_width": 64,
+        "box_width": 128, "mask_convs": 2, "canonical_size": 48.0, "pre_nms": 200, "post_nms": 100, "rpn_nms": 0.7,
+        "candidates": 100})
     c.detection.anchors.num_samples, c.detection.regions.num_samples = 64, 32
     o.name, o.learning_rate, o.weight_decay, o.clip = "adamw", 1e-3, 0.05, 1.0
     c.train.epochs = 30.0

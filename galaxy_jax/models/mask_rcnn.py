@@ -125,6 +125,8 @@ class MaskRCNN(nn.Module):
     box_convs: 3×3 convolutions of the box head before its dense layers (4 in Wu and He 2018).
     box_dense: its dense layers.
     box_width: their units.
+    last_stage: the layer of classes sees the mean of the trunk's last stage over the region, normalised, too: what a
+      classifier's own head reads, so that a trunk that comes from one knows the classes from few galaxies.
     mask_convs: 3×3 convolutions of the mask head.
     scales: sizes of anchors at P2 to P6, pixels: a number for each, or several.
     ratios: height over width of anchors.
@@ -153,6 +155,7 @@ class MaskRCNN(nn.Module):
   box_convs: int = 0
   box_dense: int = 2
   box_width: int = 1024
+  last_stage: bool = False
   mask_convs: int = 4
   scales: Sequence[Any] = (32, 64, 128, 256, 512)
   ratios: Sequence[float] = (0.5, 1.0, 2.0)
@@ -179,6 +182,7 @@ class MaskRCNN(nn.Module):
     mask_hidden = nn.remat(MaskHidden) if self.remat else MaskHidden
     self.roi_box = BoxHidden(self.box_width, self.box_convs, self.fpn_width, self.box_dense, self.head_norm, self.dtype)
     self.roi_mask = mask_hidden(self.fpn_width, self.mask_convs, self.head_norm, self.dtype)
+    self.last_norm = nn.LayerNorm() if self.last_stage else None
     normal = nn.initializers.normal
     self.head_classes = nn.Dense(self.classes + 1, kernel_init=normal(0.01))
     self.head_deltas = nn.Dense((self.classes + 1) * 4, kernel_init=normal(0.001))
@@ -209,12 +213,13 @@ class MaskRCNN(nn.Module):
       train, mask: see layers.BatchNorm; they matter to a trunk with norm 'batch' alone.
 
     Returns:
-      pyramid: list of five.
+      pyramid: list of five; with `last_stage` that comes sixth.
       logits: (B, N) float32 objectness of each of `anchors`.
       deltas: (B, N, 4) float32 from the anchors to their objects, coded with regions.RPN_WEIGHTS.
     """
-    pyramid = self.fpn(self.trunk(images, train=train, mask=mask))
-    return pyramid, *self.rpn(pyramid)
+    stages = self.trunk(images, train=train, mask=mask)
+    pyramid = self.fpn(stages)
+    return pyramid + stages[-1:] * self.last_stage, *self.rpn(pyramid)
 
   def anchors(self, size: Sequence[int]) -> list[np.ndarray]:
     """The anchors of an image of `size` (height, width), level by level, as numpy constants; needs no variables."""
@@ -228,8 +233,12 @@ class MaskRCNN(nn.Module):
   def classify(self, pyramid: Sequence[jax.Array], boxes: jax.Array):
     """Regions (B, R, 4) to class logits (B, R, classes + 1) and deltas (B, R, classes + 1, 4) with BOX_WEIGHTS."""
     x = self.roi_box(self._pooled(pyramid, boxes, 7)).astype(jnp.float32)
+    seen = x
+    if self.last_stage:
+      means = jnp.mean(roi_align(pyramid[5:], boxes, _ROI_STRIDES[-1:], 4).astype(jnp.float32), axis=(2, 3))
+      seen = jnp.concatenate([x, self.last_norm(means.reshape(len(x), -1))], axis=1)
     rows = boxes.shape[:2]
-    return self.head_classes(x).reshape(*rows, -1), self.head_deltas(x).reshape(*rows, -1, 4)
+    return self.head_classes(seen).reshape(*rows, -1), self.head_deltas(x).reshape(*rows, -1, 4)
 
   def outline(self, pyramid: Sequence[jax.Array], boxes: jax.Array) -> jax.Array:
     """Regions (B, R, 4) to mask logits (B, R, 28, 28, classes + 1) over each; see `of_class`."""

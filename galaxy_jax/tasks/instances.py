@@ -20,8 +20,8 @@ from galaxy_jax.tasks.task import Task
 LOSS = "mask_rcnn"
 #: The parts of the loss, in the order of their weights.
 PARTS = ("objectness_loss", "proposal_loss", "class_loss", "box_loss", "mask_loss")
-#: Sides of images are multiples of the coarsest level's stride: else the levels of the pyramid do not match.
-MULTIPLE = 64
+#: Sides of images are multiples of the trunk's stride, so that its cells and those of finer levels end together.
+MULTIPLE = 32
 
 # What a row's key is folded with for each draw; 0 and 1 are augmentation's.
 _ANCHORS, _REGIONS = 2, 3
@@ -64,7 +64,7 @@ def make(*, model: Callable, names: Sequence[str], slots: int, loss: str, label_
     **seen: how the network sees the images, see vision.look.
 
   Raises:
-    ValueError: a size that is no multiple of 64, other views, another loss, weights that are not five.
+    ValueError: a size that is no multiple of 32, other views, another loss, weights that are not five.
   """
   if size % MULTIPLE:
     raise ValueError(f"config.augment.size is {size}; of instances a multiple of {MULTIPLE} is expected, "

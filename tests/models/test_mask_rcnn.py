@@ -94,6 +94,27 @@ def test_the_parts_are_the_whole_and_coordinates_stay_float32(tiny):
                              atol=2e-2)
 
 
+def test_the_layer_of_classes_sees_the_mean_of_the_last_stage():
+  model = mask_rcnn.create(**TINY, last_stage=True)
+  variables = filled(model)
+  pyramid, _, _ = jax.jit(partial(model.apply, method="encode"))(variables, images())
+  last = pyramid[5]
+  assert last.shape == (3, 3, 2, 64)  # of stride 32
+  boxes = jnp.broadcast_to(jnp.float32([[0, 0, 64, 64], [0, 32, 32, 64]]), (3, 2, 4))
+  classify = jax.jit(partial(model.apply, method="classify"))
+  logits, deltas = classify(variables, pyramid, boxes)
+  blind, same = classify(variables, [*pyramid[:5], jnp.zeros_like(last)], boxes)
+  np.testing.assert_array_equal(same, deltas)
+  assert np.abs(logits - blind).max() > 0.1
+  # Where the stage is the same everywhere, so is its mean over any box.
+  cell = np.asarray(last[:, 0, 1])
+  kernel = variables["params"]["head_classes"]["kernel"][TINY["box_width"]:]
+  normed = (cell - cell.mean(1, keepdims=True)) / np.sqrt(cell.var(1, keepdims=True) + 1e-6)
+  more = (normed * variables["params"]["last_norm"]["scale"]) @ kernel
+  even = classify(variables, [*pyramid[:5], jnp.broadcast_to(cell[:, None, None], last.shape)], boxes)[0]
+  np.testing.assert_allclose(even - blind, np.repeat(more[:, None], 2, axis=1), atol=2e-4)
+
+
 def test_gradients_are_finite_beside_padding_and_the_same_when_recomputed(tiny):
   model, variables, _ = tiny
   size = jnp.array([[[0.0, 0, 20, 30], [5, 5, 5, 5], [0, 0, 0, 0], [10, 10, 64, 60]]] * 2)

@@ -204,7 +204,7 @@ def test_the_truth_scores_one_and_padding_is_not_looked_at():
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"size": 96}, r"config\.augment\.size is 96; of instances a multiple of 64 is expected, 128 for instance"),
+    ({"size": 90}, r"config\.augment\.size is 90; of instances a multiple of 32 is expected, 96 for instance"),
     ({"loss": "squared_error"}, r"config\.loss\.name is 'squared_error'; of instances, 'mask_rcnn'"),
     ({"rotations": 8}, r"config\.eval\.rotations is 8 and .*; of instances 1, 2 or 4 rotations"),
     ({"loss_weights": (1.0, 2.0)}, r"config\.detection\.loss_weights are \(1\.0, 2\.0\); expected 5"),
