@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags
 from looks import sets
 
-from galaxy_jax import inputs, sep_outlines
+from galaxy_jax import inputs, pictures, sep_outlines
 from tfds_builders import images, outlines
 from tfds_builders.contents import Faults
 from tfds_builders.mask_galaxy.annotations import read_annotations
@@ -53,7 +53,7 @@ def main(_):
                if image.regions]
   middle, half, found_there, outlined, found, corners, seconds = [], [], 0, 0, 0, [], 0.0
   for image in annotated:
-    pixels = inputs.pixels_of(inputs.read_file(path.parent / image.filename), image.filename,
+    pixels = pictures.pixels_of(inputs.read_file(path.parent / image.filename), image.filename,
                               SimpleNamespace(decode=images.decode))
     size = pixels.shape[:2]
     theirs = np.stack([outlines.mask(region.outline, *size) for region in image.regions])

@@ -28,7 +28,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from galaxy_jax import columns, inputs, sep_outlines, tables
+from galaxy_jax import columns, inputs, pictures, sep_outlines, tables
 from galaxy_jax.command import run_command
 from galaxy_jax.files import write_whole
 from tfds_builders import images
@@ -56,7 +56,7 @@ class Settings(NamedTuple):
     threshold, min_area, deblend_contrast: see sep_outlines.find.
     centre_only: whether the object nearest to the middle of the image is the only one that is outlined.
     tolerance: pixels that a corner left out may lie off the outline, see detection.masks.outlines.
-    planes: of FITS cubes, see inputs.check_planes.
+    planes: of FITS cubes, see pictures.check_planes.
   """
   threshold: float = 1.5
   min_area: int = 50
@@ -196,7 +196,7 @@ def annotate(given: inputs.Input, source: Path, output: Path, settings: Settings
 
 def _picture(data, name, planes):
   """An image as VIA and the builder take it: its name, the file's bytes, and the pixels; raises ImageError."""
-  pixels = inputs.pixels_of(data, name, SimpleNamespace(decode=images.decode), planes)
+  pixels = pictures.pixels_of(data, name, SimpleNamespace(decode=images.decode), planes)
   try:
     opened = images.open_image(data)
   except ImageError:
@@ -256,7 +256,7 @@ def main(_) -> int:
     raise ValueError(f"--output is {output}; a file that ends in .json was expected.")
   if (FLAGS.id_column or FLAGS.class_column) and not FLAGS.catalogue:
     raise ValueError("--id_column and --class_column are of a table, which --catalogue names.")
-  planes = inputs.parse_planes(FLAGS.planes)
+  planes = pictures.parse_planes(FLAGS.planes)
   settings = Settings(FLAGS.threshold, FLAGS.min_area, FLAGS.deblend_contrast, FLAGS.centre_only, FLAGS.tolerance,
                       planes)
   sep_outlines.find(np.zeros((8, 8)), **{key: getattr(settings, key) for key in (

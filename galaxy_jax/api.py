@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_jax import columns, inputs, predict, predictor, tables
+from galaxy_jax import columns, inputs, pictures, predict, predictor, tables
 from tfds_builders.images import ImageError, encode_png
 
 #: Images that are decoded before the device sees them.
@@ -53,7 +53,7 @@ class Model:
     Raises:
       ValueError: an image that cannot be used (the first such is named), a table without paths, or a wrong option.
     """
-    inputs.check_planes(planes)
+    pictures.check_planes(planes)
     if on_error not in ON_ERROR:
       raise ValueError(f"on_error is {on_error!r}; expected {' or '.join(map(repr, ON_ERROR))}.")
     kind = _kind_of_table(images)
@@ -65,7 +65,7 @@ class Model:
 
   def features(self, images: Any, *, planes: Sequence[int] = ()) -> np.ndarray:
     """(N, D) float32: what the model's answers are made from; arguments as for `predict`, no tables."""
-    inputs.check_planes(planes)
+    pictures.check_planes(planes)
     return np.concatenate([self.predictor.features(pixels)
                            for pixels, _ in self._batches(_one_by_one(images), planes, "raise")])
 
@@ -105,10 +105,10 @@ class Model:
     if image is None or image == "":
       raise ImageError("has no path")
     if isinstance(image, bytes):
-      return inputs.pixels_of(image, "", self.predictor, planes)
+      return pictures.pixels_of(image, "", self.predictor, planes)
     if not isinstance(image, str | Path):
       raise ImageError(f"is of type {type(image).__name__}; a path, bytes or an array was expected")
-    return inputs.pixels_of(inputs.read_file(image), str(image), self.predictor, planes)
+    return pictures.pixels_of(inputs.read_file(image), str(image), self.predictor, planes)
 
 
 def load(source: str | Path | None = None, checkpoint: str | int | None = None, tta: int | None = None) -> Model:

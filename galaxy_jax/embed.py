@@ -18,7 +18,7 @@ import pyarrow as pa
 from absl import flags
 from pyarrow import parquet
 
-from galaxy_jax import inputs, predict, predictor, shards, tables
+from galaxy_jax import pictures, predict, predictor, shards, tables
 from galaxy_jax.command import run_command
 
 #: The key of the metadata of the column `features` that says what they are of.
@@ -58,12 +58,12 @@ class Embedder:
 
     Args:
       model: as predictor.load gives it.
-      planes: see inputs.check_planes.
+      planes: see pictures.check_planes.
 
     Raises:
       ValueError: the planes are none.
     """
-    inputs.check_planes(planes)
+    pictures.check_planes(planes)
     self._model, self._planes = model, tuple(planes)
     self.name, self.batch_size = model.name, model.batch_size
     width = model.features(np.zeros((0, model.size, model.size, 3), np.uint8)).shape[1]
@@ -74,7 +74,7 @@ class Embedder:
 
   def pixels(self, data: bytes, name: str) -> tuple[np.ndarray, str]:
     """The image's pixels, and where it was."""
-    return inputs.pixels_of(data, name, self._model, self._planes), name
+    return pictures.pixels_of(data, name, self._model, self._planes), name
 
   def table(self, seen: Sequence[tuple[np.ndarray, str]]) -> dict[str, pa.Array]:
     """The columns of N galaxies, one or more, from what `pixels` gives of each."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from galaxy_jax import inputs
+from galaxy_jax import inputs, pictures
 from galaxy_jax.data import decode
 from galaxy_jax.files import write_whole
 from tfds_builders.images import ImageError
@@ -51,7 +51,7 @@ class Pictures:
       ids: (N,) of the galaxies.
       paths: (N,) where their images were: files, or members of a zip as `archive.zip/member`.
       crop: side of the central square that is shown, in pixels of the file; None: the largest there is.
-      planes: of FITS cubes that are shown, see inputs.check_planes.
+      planes: of FITS cubes that are shown, see pictures.check_planes.
       given: where the images are by their ids, instead of by their paths.
     """
     self._ids, self._paths, self._crop, self._planes, self._given = ids, paths, crop, planes, given
@@ -62,7 +62,7 @@ class Pictures:
 
     def one(row):
       try:
-        return inputs.pixels_of(readers[row](), self._paths[row] or "", _Square(self._crop, side), self._planes)
+        return pictures.pixels_of(readers[row](), self._paths[row] or "", _Square(self._crop, side), self._planes)
       except (KeyError, ImageError):
         return None
     with ThreadPoolExecutor(decode.cores()) as pool:
@@ -84,7 +84,7 @@ class Pictures:
 
 
 class _Square(NamedTuple):
-  """What inputs.pixels_of wants of a model."""
+  """What pictures.pixels_of wants of a model."""
   crop: int | None
   side: int
 

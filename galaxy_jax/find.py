@@ -50,7 +50,7 @@ import pyarrow as pa
 from absl import flags
 from tqdm import tqdm
 
-from galaxy_jax import field_files, field_places, fields, finder, inputs, shards, sky, tables
+from galaxy_jax import field_files, field_places, fields, finder, inputs, pictures, shards, sky, tables
 from galaxy_jax.command import run_command
 from galaxy_jax.predict import SOME_FAILED
 from tfds_builders import images
@@ -76,7 +76,7 @@ class Image(NamedTuple):
 
 
 class _Whole:
-  """Decodes pictures at their full size, as a model of inputs.pixels_of."""
+  """Decodes pictures at their full size, as a model of pictures.pixels_of."""
 
   def decode(self, data):
     return images.decode(data)
@@ -90,7 +90,7 @@ def read(given: inputs.Input, planes: tuple[int, ...], failures: list[shards.Fai
       path = given.shown(place)
       try:
         data = given.read(place)
-        pixels = inputs.pixels_of(data, path, _Whole(), planes)
+        pixels = pictures.pixels_of(data, path, _Whole(), planes)
         fits = is_fits(data)  # whatever the file is called
         own_sky = sky.of_fits(data, path) if fits else None
       except ImageError as error:
@@ -109,7 +109,7 @@ def find(model: finder.Finder, given: inputs.Input, output: Path, places: field_
     given: the images.
     output: the catalogue, whose ending says its format.
     places: of other files.
-    planes: of FITS cubes, see inputs.check_planes.
+    planes: of FITS cubes, see pictures.check_planes.
     rle: whether the catalogue has the masks.
     progress: whether to show a progress bar.
     **options: `scales`, `overlap` and `min_score` of fields.find_all.
@@ -170,7 +170,7 @@ FLAGS = flags.FLAGS
 def main(_) -> int:
   """Finds the galaxies of --input into --output; returns the exit status."""
   output = Path(FLAGS.output).expanduser()
-  planes = inputs.parse_planes(FLAGS.planes)
+  planes = pictures.parse_planes(FLAGS.planes)
   scales_of(FLAGS.scale, 1.0)
   tables.check_writable(output)
   shards.check_new(output, overwrite=FLAGS.overwrite)

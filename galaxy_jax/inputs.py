@@ -1,4 +1,4 @@
-"""What a user may hand over to be predicted, in any of its forms, as galaxies in a fixed order; and bytes as pixels.
+"""What a user may hand over to be predicted, in any of its forms, as galaxies in a fixed order.
 
 One image, a folder, a pattern, a zip, a table that names images, or a split of a data set. Names and tables are looked
 at once; images are read when their turn comes.
@@ -7,106 +7,29 @@ import datetime
 import functools
 import glob
 import hashlib
-import io
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 import tfds_builders
 from galaxy_jax import columns, tables
+from galaxy_jax.pictures import FITS_ENDINGS
 from tfds_builders.archives import ReadError, Zip
 from tfds_builders.contents import printable
 from tfds_builders.errors import DataError
-from tfds_builders.fits_files import FitsError, FitsFile, is_fits
-from tfds_builders.fits_images import FitsImage
-from tfds_builders.images import ImageError, decode_numbers, encode_png
-from tfds_builders.scaling import Scaling, to_rgb
+from tfds_builders.fits_files import FitsError, FitsFile
+from tfds_builders.images import ImageError
 
 #: How images end whose names are not given one by one.
-FITS_ENDINGS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz", ".fz")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
 
 _ENDING = re.compile("|".join(sorted(map(re.escape, IMAGE_ENDINGS), key=len, reverse=True)).join(("(", ")$")), re.I)
 _LARGEST = 1 << 30  # bytes of a file that is read whole
 _SPLIT = re.compile(r"(\w+(?:/\w+)?):(.+)")
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_ASTROPY = threading.Lock()  # its readers change the warnings of the whole process while they read
-
-
-class DecodesImages(Protocol):
-  """A model, of which no more is needed here than `decode`."""
-
-  def decode(self, data: bytes) -> np.ndarray:
-    """The bytes of a JPEG or PNG file as the model takes them; raises ImageError."""
-
-
-def pixels_of(data: bytes, name: str, model: DecodesImages, planes: Sequence[int] = ()) -> np.ndarray:
-  """An image file's bytes as a model takes them.
-
-  JPEG and PNG are decoded as in training. What is no picture yet, FITS and deep TIFF or PNG, is made one as the builder
-  own_images makes it by default: one plane by an asinh between its percentiles, three by Lupton's scaling.
-
-  Args:
-    data: the bytes of a JPEG, PNG, TIFF or FITS file, the last maybe compressed.
-    name: the file's, whose ending says whether FITS was meant.
-    model: cuts and scales them, see predictor.Predictor.decode.
-    planes: of a FITS cube: see check_planes.
-
-  Returns:
-    (size, size, 3) uint8.
-
-  Raises:
-    ImageError: they are no usable image.
-    DataError: a FITS file, and astropy is not installed.
-  """
-  if data.startswith(_JPEG) or (data.startswith(_PNG) and data[24:26] != b"\x10\0"):  # grey of 16 bits is numbers
-    return model.decode(data)
-  if is_fits(data) or name.lower().endswith(FITS_ENDINGS):
-    bands = _fits_bands(data, planes)
-  else:
-    bands = [decode_numbers(data)]
-  if bands[0].ndim == 3:
-    colours = np.ascontiguousarray(bands[0])
-  elif bands[0].dtype == np.uint8:
-    colours = np.stack(bands * 3, axis=-1)
-  elif not any(np.isfinite(band).any() for band in bands):
-    raise ImageError("has no pixel that is a number: all are NaN or infinite")
-  else:
-    colours = to_rgb(bands, Scaling())
-  return model.decode(encode_png(colours))
-
-
-def check_planes(planes: Sequence[int]) -> None:
-  """Raises ValueError where these are not the planes of a FITS cube, from 0, to be red, green and blue, or a grey one.
-
-  None at all is right as well: for images that are no cubes.
-  """
-  if len(planes) not in (0, 1, 3) or not all(isinstance(plane, (int, np.integer)) and plane >= 0 for plane in planes):
-    raise ValueError(f"The planes are {','.join(map(str, planes))}; expected the numbers, from 0, of three planes, "
-                     "red, green and blue, or of one.")
-
-
-def parse_planes(texts: Sequence[str] | None) -> tuple[int, ...]:
-  """The planes that a flag names; raises ValueError as `check_planes`."""
-  planes = tuple(int(text) if text.isdecimal() else text for text in texts or ())
-  check_planes(planes)
-  return planes
-
-
-def _fits_bands(data, planes):
-  """One plane or three of a FITS file, the rows from the top."""
-  with _ASTROPY, FitsImage(io.BytesIO(data)) as opened:
-    try:
-      bands = [opened.pixels(plane=plane) for plane in planes or (None,)]
-    except ImageError as error:  # the builder's remedy is a line of its settings
-      raise ImageError(str(error).replace("plane = …", "planes 2,1,0 make the third red and the first blue")) from None
-  return [band[::-1] for band in bands]
 
 
 class Part(NamedTuple):

@@ -27,7 +27,7 @@ import pyarrow as pa
 from absl import flags
 from tqdm import tqdm
 
-from galaxy_jax import ensembles, inputs, predictor, shards, tables
+from galaxy_jax import ensembles, inputs, pictures, predictor, shards, tables
 from galaxy_jax.command import run_command
 from galaxy_jax.data.decode import cores
 from tfds_builders.images import ImageError
@@ -69,12 +69,12 @@ class Members:
 
     Args:
       models: as `predictor.load` gives them.
-      planes: see inputs.check_planes.
+      planes: see pictures.check_planes.
 
     Raises:
       ValueError: the models do not say the same of a galaxy.
     """
-    inputs.check_planes(planes)
+    pictures.check_planes(planes)
     self._planes = tuple(planes)
     first, *others = self._models = tuple(models)
     for other in others:
@@ -89,8 +89,8 @@ class Members:
     self.schema = pa.table(self.table([black])).schema
 
   def pixels(self, data: bytes, name: str) -> tuple[np.ndarray, ...]:
-    """An image's bytes as each of the models takes them; see inputs.pixels_of."""
-    return tuple(inputs.pixels_of(data, name, model, self._planes) for model in self._eyes.values())
+    """An image's bytes as each of the models takes them; see pictures.pixels_of."""
+    return tuple(pictures.pixels_of(data, name, model, self._planes) for model in self._eyes.values())
 
   def table(self, seen: Sequence[tuple[np.ndarray, ...]]) -> dict[str, pa.Array]:
     """The columns of answers to N galaxies, one or more, from what `pixels` gives of each."""
@@ -267,7 +267,7 @@ def run(make_answerer: Callable[[tuple[int, ...]], Answerer], what: str) -> int:
     make_answerer: from the planes of FITS cubes to what is asked, once the flags were found right.
     what: is given, in words.
   """
-  output, planes = Path(FLAGS.output).expanduser(), inputs.parse_planes(FLAGS.planes)
+  output, planes = Path(FLAGS.output).expanduser(), pictures.parse_planes(FLAGS.planes)
   tables.check_writable(output)
   if not shards.parts_folder(output).exists():
     shards.check_new(output, overwrite=FLAGS.overwrite)

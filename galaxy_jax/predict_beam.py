@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from galaxy_jax import inputs, predict, shards, shipped
+from galaxy_jax import inputs, pictures, predict, shards, shipped
 from tfds_builders import extras
 from tfds_builders.images import ImageError
 
@@ -39,7 +39,7 @@ class PredictRows(beam.PTransform):
         the package.
       checkpoint, tta: as predictor.load takes them.
       batch_size: images a device call.
-      planes: see inputs.check_planes.
+      planes: see pictures.check_planes.
 
     Raises:
       FileNotFoundError: there is no such run.
@@ -49,7 +49,7 @@ class PredictRows(beam.PTransform):
     workdirs = [workdir] if workdir is None or isinstance(workdir, str) else list(workdir)
     for one in workdirs:  # here, not on each worker once the pipeline runs
       shipped.folder(one)
-    inputs.check_planes(planes)
+    pictures.check_planes(planes)
     self._batch_size = batch_size
     self._load = partial(predict.load, workdirs, checkpoint=checkpoint, planes=tuple(planes), tta=tta,
                          batch_size=batch_size)

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from galaxy_jax import embed, feature_map, inputs, neighbours, tables
+from galaxy_jax import embed, feature_map, inputs, neighbours, pictures, tables
 from galaxy_jax.command import run_command
 from galaxy_jax.files import write_whole
 from tfds_builders.images import ImageError
@@ -187,7 +187,7 @@ def _path(flag):
 def _image(path, model, planes):
   """An image file as the model takes it, (size, size, 3) uint8."""
   try:
-    return inputs.pixels_of(inputs.read_file(path), path.name, model, planes)
+    return pictures.pixels_of(inputs.read_file(path), path.name, model, planes)
   except ImageError as error:
     raise ValueError(f"--image={path} {error}.") from error
 

@@ -6,7 +6,7 @@ from conftest import blob
 from predictions import MeanColours
 from pyarrow import parquet
 
-from galaxy_jax import embed, inputs, predict, predictor
+from galaxy_jax import embed, inputs, pictures, predict, predictor
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_planes_are_kept(model, tmp_path):
   assert predict.predict(answerer, given, tmp_path / "f.parquet", progress=False) == 0
   features = embed.read(tmp_path / "f.parquet")
   assert features.about["planes"] == [2, 1, 0]
-  pixels = inputs.pixels_of((tmp_path / "i/c.fits").read_bytes(), "c.fits", model, (2, 1, 0))
+  pixels = pictures.pixels_of((tmp_path / "i/c.fits").read_bytes(), "c.fits", model, (2, 1, 0))
   np.testing.assert_allclose(features.values, model.features(pixels[None]), rtol=1e-6)
   with pytest.raises(ValueError, match="The planes are 0,1"):
     embed.Embedder(model, (0, 1))

@@ -11,7 +11,7 @@ from PIL import Image
 from predictions import MeanColours, folder
 from pyarrow import parquet
 
-from galaxy_jax import inputs, tables
+from galaxy_jax import inputs, pictures, tables
 from tfds_builders.images import ImageError
 
 MODEL = MeanColours(size=12)
@@ -232,11 +232,11 @@ def test_a_fits_file_is_an_image_or_a_table(tmp_path):
 def test_pictures_are_decoded_as_in_training():
   for format in ("JPEG", "PNG"):
     data = encoded(colours(3, 24), format)
-    np.testing.assert_array_equal(inputs.pixels_of(data, "a", MODEL), MODEL.decode(data))
+    np.testing.assert_array_equal(pictures.pixels_of(data, "a", MODEL), MODEL.decode(data))
   rgb = colours(4)
-  np.testing.assert_array_equal(inputs.pixels_of(encoded(rgb, "TIFF"), "a.tif", MODEL), rgb)
+  np.testing.assert_array_equal(pictures.pixels_of(encoded(rgb, "TIFF"), "a.tif", MODEL), rgb)
   grey = np.repeat(rgb[..., :1], 3, -1)
-  np.testing.assert_array_equal(inputs.pixels_of(encoded(rgb[..., 0], "TIFF"), "a.tif", MODEL), grey)
+  np.testing.assert_array_equal(pictures.pixels_of(encoded(rgb[..., 0], "TIFF"), "a.tif", MODEL), grey)
 
 
 def test_numbers_become_colours_as_the_builder_makes_them(tmp_path):
@@ -254,7 +254,7 @@ def test_numbers_become_colours_as_the_builder_makes_them(tmp_path):
   build(tmp_path / "s", tmp_path / "data")
   stored = dict(rows_of(inputs.find("own_images:test", data_dir=str(tmp_path / "data"))))
   for name, data in files.items():
-    seen = inputs.pixels_of(data, name, MODEL)
+    seen = pictures.pixels_of(data, name, MODEL)
     np.testing.assert_array_equal(seen, np.asarray(Image.open(io.BytesIO(stored[name[0]]))))
     assert seen.std() > 30
 
@@ -264,14 +264,14 @@ def test_planes_of_a_cube():
   cube[2] *= 3
   data = fits_of(cube)
   with pytest.raises(ImageError, match="cube of 3 planes; say which to take: planes 2,1,0 make the third red"):
-    inputs.pixels_of(data, "c.fits", MODEL)
-  red_first, blue_first = (inputs.pixels_of(data, "c.fits", MODEL, planes) for planes in ((2, 1, 0), (0, 1, 2)))
+    pictures.pixels_of(data, "c.fits", MODEL)
+  red_first, blue_first = (pictures.pixels_of(data, "c.fits", MODEL, planes) for planes in ((2, 1, 0), (0, 1, 2)))
   np.testing.assert_array_equal(red_first, blue_first[..., ::-1])
   assert red_first[..., 0].mean() > red_first[..., 2].mean()
-  np.testing.assert_array_equal(inputs.pixels_of(data, "c.fits", MODEL, (1,)),
-                                inputs.pixels_of(fits_of(cube[1]), "c.fits", MODEL))
+  np.testing.assert_array_equal(pictures.pixels_of(data, "c.fits", MODEL, (1,)),
+                                pictures.pixels_of(fits_of(cube[1]), "c.fits", MODEL))
   with pytest.raises(ImageError, match="there is no plane 3"):
-    inputs.pixels_of(data, "c.fits", MODEL, (3, 1, 0))
+    pictures.pixels_of(data, "c.fits", MODEL, (3, 1, 0))
 
 
 def test_bytes_that_are_no_image():
@@ -281,7 +281,7 @@ def test_bytes_that_are_no_image():
                            (jpeg[:20], "a.jpg", "damaged|no JPEG"), (b"GIF89a" + bytes(50), "a.gif", "is no JPEG"),
                            (encoded(colours(0), "PNG")[:90], "a.png", "cannot be decoded|damaged")):
     with pytest.raises(ImageError, match=what):
-      inputs.pixels_of(data, name, MODEL)
+      pictures.pixels_of(data, name, MODEL)
 
 
 def test_bytes_that_are_no_fits_image():
@@ -289,12 +289,12 @@ def test_bytes_that_are_no_fits_image():
                            (fits_of(np.full((12, 12), np.nan)), "a.fits", "no pixel that is a number"),
                            (fits_of(np.ones((99, 99)))[:9000], "a.fits", "truncated")):
     with pytest.raises(ImageError, match=what):
-      inputs.pixels_of(data, name, MODEL)
+      pictures.pixels_of(data, name, MODEL)
 
 
 def test_fits_without_astropy(monkeypatch):
   data = fits_of(np.ones((12, 12)))
   monkeypatch.setitem(__import__("sys").modules, "astropy.io.fits", None)
   with pytest.raises(ValueError, match=r"pip install 'galaxy_jax\[survey\]'") as error:
-    inputs.pixels_of(data, "a.fits", MODEL)
+    pictures.pixels_of(data, "a.fits", MODEL)
   assert not isinstance(error.value, ImageError)

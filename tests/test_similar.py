@@ -18,7 +18,7 @@ from PIL import Image
 from predictions import MeanColours
 from pyarrow import parquet
 
-from galaxy_jax import embed, feature_map, inputs, neighbours, predictor, similar
+from galaxy_jax import embed, feature_map, inputs, neighbours, pictures, predictor, similar
 
 ROOT = Path(__file__).parent.parent
 
@@ -265,7 +265,7 @@ def test_an_image_is_seen_as_the_features_were_made(tmp_path, monkeypatch, capsy
   monkeypatch.setenv("HOME", str(tmp_path))
   monkeypatch.setenv("USERPROFILE", str(tmp_path))
   model, asked = MeanColours(), []
-  pixels = inputs.pixels_of((tmp_path / "c.fits").read_bytes(), "c.fits", model, (2, 1, 0))
+  pixels = pictures.pixels_of((tmp_path / "c.fits").read_bytes(), "c.fits", model, (2, 1, 0))
   values = np.random.default_rng(0).uniform(0, 255, (6, 3)).astype(np.float32)
   values[4] = model.features(pixels[None])
   write_features(tmp_path / "f.parquet", features_of(values))

@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 
 
 class Reader:
-  """Decodes files for a model and a finder; see inputs.DecodesImages."""
+  """Decodes files for a model and a finder; see pictures.DecodesImages."""
 
   def __init__(self, model: Any, finder: Any = None):
     """Takes a predictor, and what finds objects, see finder.Finder, or None."""

@@ -18,7 +18,7 @@ from flask import Request
 from PIL import Image
 from werkzeug import exceptions
 
-from galaxy_jax import inputs
+from galaxy_jax import pictures
 from galaxy_jax.data.decode import cores
 from tfds_builders.errors import DataError
 from tfds_builders.fits_files import is_fits
@@ -173,7 +173,7 @@ def _of_json(body):
       raise exceptions.UnprocessableEntity(f"images[{number}] is no text in base64.") from None
 
 
-def decoded(uploads: list[Upload], reader: inputs.DecodesImages, limits: Limits, end: float) -> list[Any]:
+def decoded(uploads: list[Upload], reader: pictures.DecodesImages, limits: Limits, end: float) -> list[Any]:
   """Decodes uploads.
 
   Args:
@@ -214,7 +214,7 @@ def _decode(upload, reader, limit):
   try:
     if is_fits(upload.data):
       _check_axes(upload.data, limit)
-    return inputs.pixels_of(upload.data, upload.id, reader)
+    return pictures.pixels_of(upload.data, upload.id, reader)
   except DataError as error:  # of FITS files, where astropy is not installed
     raise ImageError(f"cannot be read here: {str(error).rstrip('.')}") from None
 
