@@ -182,7 +182,7 @@ class MaskRCNN(nn.Module):
     mask_hidden = nn.remat(MaskHidden) if self.remat else MaskHidden
     self.roi_box = BoxHidden(self.box_width, self.box_convs, self.fpn_width, self.box_dense, self.head_norm, self.dtype)
     self.roi_mask = mask_hidden(self.fpn_width, self.mask_convs, self.head_norm, self.dtype)
-    self.last_norm = nn.LayerNorm() if self.last_stage else None
+    self.head_stage = nn.LayerNorm() if self.last_stage else None
     normal = nn.initializers.normal
     self.head_classes = nn.Dense(self.classes + 1, kernel_init=normal(0.01))
     self.head_deltas = nn.Dense((self.classes + 1) * 4, kernel_init=normal(0.001))
@@ -236,7 +236,7 @@ class MaskRCNN(nn.Module):
     seen = x
     if self.last_stage:
       means = jnp.mean(roi_align(pyramid[5:], boxes, _ROI_STRIDES[-1:], 4).astype(jnp.float32), axis=(2, 3))
-      seen = jnp.concatenate([x, self.last_norm(means.reshape(len(x), -1))], axis=1)
+      seen = jnp.concatenate([x, self.head_stage(means.reshape(len(x), -1))], axis=1)
     rows = boxes.shape[:2]
     return self.head_classes(seen).reshape(*rows, -1), self.head_deltas(x).reshape(*rows, -1, 4)
 

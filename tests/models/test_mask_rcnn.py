@@ -110,7 +110,7 @@ def test_the_layer_of_classes_sees_the_mean_of_the_last_stage():
   cell = np.asarray(last[:, 0, 1])
   kernel = variables["params"]["head_classes"]["kernel"][TINY["box_width"]:]
   normed = (cell - cell.mean(1, keepdims=True)) / np.sqrt(cell.var(1, keepdims=True) + 1e-6)
-  more = (normed * variables["params"]["last_norm"]["scale"]) @ kernel
+  more = (normed * variables["params"]["head_stage"]["scale"]) @ kernel
   even = classify(variables, [*pyramid[:5], jnp.broadcast_to(cell[:, None, None], last.shape)], boxes)[0]
   np.testing.assert_allclose(even - blind, np.repeat(more[:, None], 2, axis=1), atol=2e-4)
 
