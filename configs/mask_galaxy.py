@@ -47,9 +47,11 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         "backbone": "resnet18", "width": 32, "norm": "frozen", "last_stage": True, "fpn_width": 64, "rpn_width": 64,
         "box_width": 128, "mask_convs": 2, "canonical_size": 48.0, "pre_nms": 200, "post_nms": 100, "rpn_nms": 0.7,
         "candidates": 100})
-    c.detection.anchors.num_samples, c.detection.regions.num_samples = 64, 32
+    c.detection.anchors.num_samples, c.detection.regions.num_samples = 64, 24
+    c.detection.regions.positive_share = 0.25
     o.name, o.learning_rate, o.weight_decay, o.clip = "adamw", 1e-3, 0.05, 1.0
-    c.train.epochs = 30.0
+    c.train.epochs, c.train.eval_every = 30.0, 0.1
+    c.eval.rotations, c.eval.flips = 4, True
   # Simulated fields, of whose classes "other" has no counterpart: before the run, or where there are no files.
   fields = {"builder": "galaxy_sim/scenes", "test": "", "ignore_classes": ("other",), "crop": 256}
   c.simulated.data = fields

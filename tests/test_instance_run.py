@@ -22,6 +22,7 @@ def config_of(folder, **keys):
   c = mask_galaxy.get_config("cpu")
   c.data.manual_dir, c.data.data_dir = str(folder / "survey"), str(folder / "data")
   c.data.size = c.augment.size = small.SIDE
+  c.init_from, c.eval.rotations, c.eval.flips = "", 1, False
   c.model.options = small.NETWORK | {"stage_sizes": (1, 1, 1, 1)}
   c.detection.anchors.num_samples, c.detection.regions.num_samples = 32, 16
   c.train.batch_size, c.train.steps, c.train.log_every, c.train.eval_every, c.eval.batch_size = 4, 6, 3, 0.5, 3

@@ -124,6 +124,7 @@ def test_a_run_that_finds_instances(tmp_path, monkeypatch, capsys):
   c.data.manual_dir, c.data.data_dir = str(tmp_path / "survey"), str(tmp_path / "data")
   c.data.size = c.augment.size = small.SIDE
   c.model.options, c.eval.batch_size = small.NETWORK | {"stage_sizes": (1, 1, 1, 1)}, 2
+  c.eval.rotations, c.eval.flips = 1, False
   config = untrained(c, tmp_path / "run", ("spiral", "elliptical"))
   assert command(monkeypatch, workdir=str(tmp_path / "run"), pixel_scale=0.396) == 0
   first, last = rows_of(tmp_path / "run")

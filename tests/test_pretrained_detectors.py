@@ -158,6 +158,7 @@ def test_heads_for_other_classes_and_a_classifiers_stages(tmp_path, caplog):
 def test_a_run_begins_with_them(tmp_path, caplog, network, normalise):
   tensors = torchvisions() if network == "torchvision" else classifiers()
   config = mask_galaxy.get_config("cpu")
+  config.init_from = ""
   config.model.options, config.model.pretrained = TINY, stored(tmp_path, tensors)
   config.augment.normalise = normalise
   config = experiment.resolve(config)

@@ -264,7 +264,7 @@ def contact_sheet(name, images, labels) -> Chart:
       axes = place(figure, gap + column * (side + gap), bottom, side, side - gap)
       axes.imshow(image, interpolation="bilinear")
       axes.set_axis_off()
-      lines = [line for part in label for line in textwrap.wrap(part, 21)]
+      lines = [line for part in label for line in textwrap.wrap(part, 19)]
       axes.text(0, -0.04, "\n".join(lines[:12]), transform=axes.transAxes, va="top", fontsize=5.5, linespacing=1.2)
     image = png(figure)
   return Chart(name, name.replace("_", " "), image, "", "")
