@@ -28,6 +28,8 @@ def main(_):
     table = table.filter(table["label"].is_valid())
     columns = [name for name in table.column_names if name.startswith("probability_")]
     names = [name.removeprefix("probability_") for name in columns]
+    if not names:
+      raise SystemExit(f"The predictions in {workdir} have no column probability_…: its run is not one of classes.")
     probabilities = np.stack([table[name].to_numpy() for name in columns], axis=1)
     labels = np.array([names.index(label) for label in table["label"].to_pylist()])
     print(f"{workdir}, {len(labels)} galaxies, temperature of all {temperature.fit(probabilities, labels):.2f}")
@@ -36,7 +38,8 @@ def main(_):
       share, low, high = found.accuracy
       inside = "inside" if low <= found.mean <= high else "OUTSIDE"
       print(f"  {said}: confidence {found.mean:.3f}, accuracy {share:.3f} ({low:.3f} to {high:.3f}: {inside}); "
-            f"calibration error {found.error:.3f}; {found.outside} of {len(found.count)} bins outside their bars")
+            f"calibration error {found.error:.3f}, of a true confidence {found.chance[0]:.3f}, up to "
+            f"{found.chance[1]:.3f}; {found.outside} of {len(found.count)} bins outside their bars")
 
 
 if __name__ == "__main__":

@@ -67,9 +67,10 @@ def main(argv):
     theirs = np.stack([file["predicted"].argmax(1) == file["truth"] for file in kept])
     print(described("peer", theirs), f"; {np.mean([file['seconds'] for file in kept]) / 60:.1f} minutes each")
     # The peer's classes are numbers, ours names: the galaxies are the same if the two go together one to one.
-    pairs = set(zip(given.tolist(), kept[0]["truth"].tolist(), strict=True))
-    if not len(pairs) == len({name for name, _ in pairs}) == len({number for _, number in pairs}):
-      raise SystemExit("--peers were tested on other galaxies.")
+    for path, file in zip(FLAGS.peers, kept, strict=True):
+      pairs = set(zip(given.tolist(), file["truth"].tolist(), strict=True))
+      if not len(pairs) == len({name for name, _ in pairs}) == len({number for _, number in pairs}):
+        raise SystemExit(f"The peer of {path} was tested on other galaxies.")
     difference = ours.mean(0) - theirs.mean(0)
     rows = np.random.default_rng(0).integers(0, len(difference), (10_000, len(difference)))
     low, high = np.percentile(difference[rows].mean(1), [2.5, 97.5])

@@ -17,11 +17,11 @@ def run(module: str, *arguments: str) -> None:
   subprocess.run([sys.executable, "-m", f"galaxy_jax.{module}", *arguments], check=True)
 
 
-def data_flags(folder: Path) -> list[str]:
+def data_flags(folder: Path, train: str = TRAIN, test: str = TEST) -> list[str]:
   """The flags of main for 635 galaxies of the sample to train on and 159 to test on, the data set built in `folder`."""
   files = sets.samples().absolute() / "kaggle_format_sample"
   return [f"--config.data.manual_dir={files}", f"--config.data.data_dir={folder / 'data'}",
-          f"--config.data.train={TRAIN}", f"--config.data.eval={TEST}", "--config.data.test="]
+          f"--config.data.train={train}", f"--config.data.eval={test}", "--config.data.test="]
 
 
 def train(workdir: Path, *arguments: str) -> None:

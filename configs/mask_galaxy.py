@@ -28,7 +28,7 @@ from galaxy_jax.configs import base
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """The experiment in one of its variants."""
   c = base.get_config()
-  c.name, c.task, c.variant = "mask_galaxy", "instances", base.choose(variant, ("cpu", "gpu"))
+  c.name, c.task, c.variant = "mask_galaxy", "instances", base.choose(variant, ("cpu", "gpu", "fields"))
   c.data.builder, c.data.test, c.data.size = "mask_galaxy", "", 256
   c.data.ignore_classes, c.data.max_instances = ("unknown",), 24
   c.augment.size, c.augment.view, c.augment.zoom, c.augment.shift = 256, 1.0, 1.0, 0.0
@@ -41,19 +41,27 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   o.name, o.learning_rate, o.weight_decay, o.clip, o.warmup = "nesterov", 5e-3, 1e-4, 5.0, 0.05
   c.train.batch_size, c.train.epochs, c.train.eval_every = 8, 60.0, 0.05
   c.eval.rotations, c.eval.flips, c.eval.batch_size = 1, False, 8
-  if c.variant == "cpu":
-    c.init_from, c.data.size, c.augment.size = "simulated-gz2", 96, 96
+  if c.variant != "gpu":
+    c.init_from = "simulated-gz2"
     c.model.options.update({
         "backbone": "resnet18", "width": 32, "norm": "frozen", "last_stage": True, "fpn_width": 64, "rpn_width": 64,
-        "box_width": 128, "mask_convs": 2, "canonical_size": 48.0, "pre_nms": 200, "post_nms": 100, "rpn_nms": 0.7,
-        "candidates": 100})
-    c.detection.anchors.num_samples, c.detection.regions.num_samples = 64, 24
-    c.detection.regions.positive_share = 0.25
+        "box_width": 128, "mask_convs": 2, "pre_nms": 200, "post_nms": 100, "rpn_nms": 0.7, "candidates": 100})
     o.name, o.learning_rate, o.weight_decay, o.clip = "adamw", 1e-3, 0.05, 1.0
-    c.train.epochs, c.train.eval_every = 30.0, 0.1
-    c.eval.rotations, c.eval.flips = 4, True
   # Simulated fields, of whose classes "other" has no counterpart: before the run, or where there are no files.
   fields = {"builder": "galaxy_sim/scenes", "test": "", "ignore_classes": ("other",), "crop": 256}
-  c.simulated.data = fields
-  c.pretrain.data = fields | {"source": "auto", "manual_dir": ""}
+  if c.variant == "cpu":
+    c.data.size, c.augment.size, c.model.options.canonical_size = 96, 96, 48.0
+    c.detection.anchors.num_samples, c.detection.regions.num_samples = 64, 24
+    c.detection.regions.positive_share = 0.25
+    c.train.epochs, c.train.eval_every = 30.0, 0.1
+    c.eval.rotations, c.eval.flips = 4, True
+  if c.variant == "fields":
+    c.data.update(fields | {"ignore_classes": (), "max_instances": 32})
+    c.model.options.update({"canonical_size": 56.0, "detection_nms": 0.5, "max_detections": 40})
+    c.detection.anchors.num_samples, c.detection.regions.num_samples = 128, 48
+    c.optimizer.frozen = ("stem", "stage1")
+    c.train.epochs, c.train.eval_every = 4.0, 0.25
+  else:
+    c.simulated.data = fields
+    c.pretrain.data = fields | {"source": "auto", "manual_dir": ""}
   return c

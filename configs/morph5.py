@@ -2,8 +2,9 @@
 
   python -m galaxy_jax.main --config=configs/morph5.py --config.data.manual_dir=FOLDER --workdir=runs/morph5
 
-FOLDER holds the competition's zips; the classes follow from its votes. The test split, a tenth of each class, is what
-the run is evaluated on, once it has ended: nothing is chosen by it.
+FOLDER holds the competition's zips; the classes follow from its votes. The run is evaluated on the test split, a tenth
+of each class, now and then and once it has ended: the last checkpoint counts, and nothing but the temperature of its
+probabilities comes from them.
 
 `gpu` is as published, and, where the article is silent, as in its authors' program: 26 layers with twice the usual
 filters behind a stem of 64 of 6×6, the central 170 to 241 pixels scaled to 80, of which 64 are cut out, turns by 90°,

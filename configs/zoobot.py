@@ -42,5 +42,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     c.model.options.dropout = 0.5
     c.optimizer.learning_rate, c.optimizer.schedule, c.optimizer.layer_decay = 1e-4, "constant", 0.75
     c.train.batch_size, c.train.epochs, c.train.eval_every, c.train.patience = 128, 100.0, 0.01, 10
-    c.eval.checkpoint = "best"
+    c.eval.checkpoint, c.data.test = "best", "test"
   return c

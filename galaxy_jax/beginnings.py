@@ -21,6 +21,9 @@ def of_run(workdir: str | Path, *, task: Task, classes: Sequence[str] | None, wa
            seed: int) -> dict:
   """The variables with which another run predicts; with a random head where it predicts something else.
 
+  The head of a run on votes stays for votes, whatever config.model.output makes of its outputs: the winner of the
+  challenge went from clipped to normalised ones that way.
+
   Args:
     workdir: the other run's, or the name of a model that comes with the package.
     task: the new run's.
@@ -41,9 +44,13 @@ def of_run(workdir: str | Path, *, task: Task, classes: Sequence[str] | None, wa
   theirs = workdirs.read_config(folder)
   trained = evaluation.restore(theirs, folder, parallel, theirs.eval.checkpoint)
   variables, learnt = parallel.fetch(trained.variables), workdirs.read_classes(folder)
-  if _is_detector(wanted) and not _is_detector(variables):
-    return trunk_of(variables, wanted, workdir, jax.device_get(task.init(jax.random.key(seed))))
   remedy = "" if not shipped.is_shipped(workdir) else " (--config.init_from= starts from random parameters)"
+  if _is_detector(wanted) and not _is_detector(variables):
+    first = jax.device_get(task.init(jax.random.key(seed)))
+    started = trunk_of(variables, wanted, f"The run in {workdir}, whose stem and stages are to become the "
+                       f"detector's{remedy},", first)
+    logger.info("Starting from the stem and the stages of %s; the rest of the detector is new.", workdir)
+    return started
   check_fit(variables, wanted, f"The run in {workdir}, to start from{remedy},", same_outputs=learnt == classes)
   if learnt == classes:
     logger.info("Starting from the parameters of %s, step %d.", workdir, trained.step)
@@ -59,13 +66,13 @@ def _is_detector(variables):
   return "rpn" in stages(variables["params"])
 
 
-def trunk_of(variables: Any, wanted: Any, workdir: str | Path, first: dict) -> dict:
+def trunk_of(variables: Any, wanted: Any, what: str, first: dict) -> dict:
   """First variables of a detector with a classifier's stem and stages in their place.
 
   Args:
     variables: the classifier's.
     wanted: the tree of the detector's, or of their shapes.
-    workdir: the classifier's run.
+    what: the classifier's run and its purpose, in words, for an error.
     first: the detector's, random ones.
 
   Raises:
@@ -73,8 +80,7 @@ def trunk_of(variables: Any, wanted: Any, workdir: str | Path, first: dict) -> d
   """
   theirs, ours = ({kind: {name: part for name, part in parts.items() if stage_of(name) in ("stem", *fpn.STAGES)}
                    for kind, parts in tree.items()} for tree in (variables, wanted))
-  check_shapes(theirs, ours, f"The run in {workdir}, whose stem and stages are to become the detector's,")
-  logger.info("Starting from the stem and the stages of %s; the rest of the detector is new.", workdir)
+  check_shapes(theirs, ours, what)
   return {kind: parts | theirs[kind] for kind, parts in first.items()}
 
 

@@ -53,6 +53,9 @@ def calibrate(config: ml_collections.ConfigDict, workdir: Path, model: predictor
 def check_held_out(config: ml_collections.ConfigDict, builder, split: str) -> None:
   """Refuses a split with galaxies that a run was trained on: their errors say nothing of others'.
 
+  The run's own training split alone is looked at: not that of a run that it started from, nor other data sets of the
+  same galaxies.
+
   Args:
     config: the run's own.
     builder: the data set of the split.

@@ -146,7 +146,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
       ("config.pretrain.train.steps", config.pretrain.train.steps)) if given]
   if len(beginnings) > 1:
     raise ValueError(f"Both {' and '.join(beginnings)} say where the run's first parameters come from; leave one of "
-                     "them out.")
+                     "them out: --config.init_from= takes away the model that a config starts from by default.")
   if config.eval.checkpoint not in ("latest", "best") and not config.eval.checkpoint.isdigit():
     raise ValueError(f"config.eval.checkpoint is {config.eval.checkpoint!r}; expected 'latest', 'best' or a step.")
   for section, key in (("data", "manual_dir"), ("data", "data_dir"), ("data", "cache_dir"), (None, "init_from")):

@@ -28,7 +28,8 @@ def shares(keys, *, mixup=0.0, cutmix=0.0):
   """
   def draw(key):
     which, blend, box, place = jax.random.split(jax.random.fold_in(key, _MIXING), 4)
-    cut = jax.random.bernoulli(which, cutmix and 1.0 if not mixup else 0.5 if cutmix else 0.0)
+    # Ways that are not asked for are never drawn.
+    cut = jax.random.bernoulli(which, bool(cutmix) / (bool(mixup) + bool(cutmix)) if mixup or cutmix else 0.0)
     share = jnp.where(cut, jax.random.beta(box, cutmix or 1.0, cutmix or 1.0),
                       jax.random.beta(blend, mixup or 1.0, mixup or 1.0))
     return jnp.maximum(share, 1 - share), cut, jax.random.uniform(place, (2,))

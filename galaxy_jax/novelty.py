@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from galaxy_jax import uncertainty
+
 #: The share of galaxies to come, like those held out, whose novelty is to be below 1.
 ORDINARY = 0.99
 #: Principal axes, at most, and galaxies for each of them, at least.
@@ -49,7 +51,7 @@ def fit(known: np.ndarray, held_out: np.ndarray) -> Familiar | None:
   """
   known, held_out = np.asarray(known, np.float64), np.asarray(held_out, np.float64)
   count = min(_MOST_AXES, len(known) // _GALAXIES_AN_AXIS, known.shape[-1])
-  rank = int(np.ceil((len(held_out) + 1) * ORDINARY))  # as of an interval in `uncertainty`
+  rank = uncertainty.rank(len(held_out), ORDINARY)
   if count < 1 or rank > len(held_out):
     return None
   mean = known.mean(axis=0)

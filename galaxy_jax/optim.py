@@ -17,7 +17,7 @@ def learning_rate_schedule(kind: str, *, peak: float, steps: int, warmup_steps: 
     peak: the rate after warm-up.
     steps: the length of the run.
     warmup_steps: the rate rises linearly from zero over so many steps first.
-    milestones: for 'step', shares of `steps`, ascending, each in (0, 1).
+    milestones: for 'step', shares of `steps`, each in (0, 1).
     factor: for 'step'.
 
   Raises:
@@ -31,7 +31,8 @@ def learning_rate_schedule(kind: str, *, peak: float, steps: int, warmup_steps: 
     if not all(0 < m < 1 for m in milestones):
       raise ValueError(f"config.optimizer.milestones are {tuple(milestones)}; expected shares of the run, between 0 "
                        "and 1.")
-    after = optax.piecewise_constant_schedule(peak, {round(m * steps) - warmup_steps: factor for m in milestones})
+    places = [round(m * steps) - warmup_steps for m in milestones]
+    after = optax.piecewise_constant_schedule(peak, {place: factor ** places.count(place) for place in places})
   else:
     raise ValueError(f"config.optimizer.schedule is {kind!r}; expected 'constant', 'cosine' or 'step'.")
   if not warmup_steps:

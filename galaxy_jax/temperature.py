@@ -55,14 +55,15 @@ def held_out(probabilities: np.ndarray, labels: np.ndarray, *, folds: int = 5, s
   Args:
     probabilities: (N, C) of galaxies that the model was not trained on.
     labels: (N,) classes, none missing.
-    folds: parts of the galaxies, each tempered by what the others say.
+    folds: parts of the galaxies, each tempered by what the others say; two or more.
     seed: decides the parts.
 
   Raises:
-    ValueError: there are fewer than two galaxies.
+    ValueError: fewer than two galaxies or parts, or a label is missing.
   """
-  if len(labels) < 2:
-    raise ValueError(f"A temperature from other galaxies takes two with labels or more; there are {len(labels)}.")
+  if len(labels) < 2 or folds < 2 or np.min(labels) < 0:
+    raise ValueError(f"A temperature from other galaxies takes two or more, all with labels, in two parts or more; "
+                     f"there are {np.sum(np.asarray(labels) >= 0)} in {folds}.")
   part = np.random.default_rng(seed).permutation(len(labels)) % min(folds, len(labels))
   tempered = np.empty(np.shape(probabilities), np.float32)
   for fold in np.unique(part):

@@ -3,8 +3,9 @@
 Split-conformal prediction (Vovk et al. 2005; Lei et al. 2018, JASA 113, 1094): the errors on galaxies that were not
 trained on say how wide an interval must be to hold a given share of the voted fractions. The width depends on the
 predicted fraction, as errors at 0.5 are larger than at 0 or 1, and on the question, as fewer volunteers are asked the
-later ones. Nothing is assumed of the model or of the errors' shape. What is needed is that galaxies to come are like
-those it is calibrated on.
+later ones. Nothing is assumed of the model or of the errors' shape; galaxies to come must be like those it is
+calibrated on. Widths and questions' factors come from the same galaxies, whose answers count one by one: the shares are
+met about, not exactly.
 """
 import itertools
 from typing import Any, NamedTuple
@@ -76,7 +77,9 @@ def fit(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LE
   """
   predicted, voted = np.asarray(predicted, np.float64), np.asarray(voted, np.float64)
   there = np.isfinite(voted)
-  galaxies, needed = int(there.all(axis=1).sum()), int(np.ceil(1 / (1 - max(levels))))
+  galaxies, needed = int(there.all(axis=1).sum()), 1
+  while rank(needed, max(levels)) > needed:
+    needed += 1
   if galaxies < needed:
     raise ValueError(f"Intervals that hold {max(levels):.0%} of the votes need {needed} galaxies with votes to be "
                      f"calibrated on; there are {galaxies}.")
@@ -133,9 +136,18 @@ def cross_coverage(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float
   return [coverage((low[number], high[number]), voted) for number in range(len(levels))]
 
 
+def rank(count: int, level: float) -> int:
+  """Which of so many errors, from 1 for the smallest, one to come is below with at least that chance.
+
+  Above `count` where there are too few. Rounded to 9 digits first: 10 times 0.9 is 9, whatever floats make of it.
+  """
+  return int(np.ceil(round((count + 1) * level, 9)))
+
+
 def _quantile(errors, level):
   """The smallest error that holds a share of those to come, not only of these; the largest where these are few."""
-  return float(np.quantile(errors, min(1.0, np.ceil((len(errors) + 1) * level) / len(errors)), method="higher"))
+  place = min(rank(len(errors), level), len(errors)) - 1
+  return float(np.partition(errors, place)[place])
 
 
 def _per_question(values):

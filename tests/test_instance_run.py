@@ -106,7 +106,7 @@ def test_streamed_batches_are_those_on_the_device(run):
   assert len(ids) == 4 and found[0]["valid"].any()
 
 
-def test_a_classifiers_stages_become_the_backbone(run, caplog):
+def test_a_classifiers_stages_become_the_backbone(run):
   _, _, config = run
   options = {key: small.NETWORK[key] for key in ("width", "stage_sizes", "norm")}
   network = models.create("resnet18", outputs=3, **options)
@@ -115,15 +115,17 @@ def test_a_classifiers_stages_become_the_backbone(run, caplog):
   task = experiment.make_task(config, axis_name=None, all_views=False, classes=("a", "b"))
   wanted = jax.eval_shape(lambda: task.init(jax.random.key(0)))
   first = small.variables(task)
-  with caplog.at_level("INFO"):
-    found = beginnings.trunk_of(theirs, wanted, "runs/other", first)
-  assert "Starting from the stem and the stages of runs/other" in caplog.text
+  found = beginnings.trunk_of(theirs, wanted, "The run in runs/other", first)
   jax.tree.map(np.testing.assert_array_equal, found["params"]["stage3_block1"], theirs["params"]["stage3_block1"])
   jax.tree.map(np.testing.assert_array_equal, found["params"]["rpn"], first["params"]["rpn"])
   assert jax.tree.map(np.shape, found) == jax.tree.map(lambda leaf: leaf.shape, wanted)
   narrow = {"params": {"stem": theirs["params"]["stem"]}}
-  with pytest.raises(ValueError, match="The run in runs/other, whose stem and stages are to become the detector's,"):
-    beginnings.trunk_of(narrow, wanted, "runs/other", first)
+  with pytest.raises(ValueError, match="The run in runs/other is"):
+    beginnings.trunk_of(narrow, wanted, "The run in runs/other", first)
+  # The package's model is wider: what starts from it by default says how not to.
+  with pytest.raises(ValueError, match=r"the detector's \(--config\.init_from= starts from random parameters\),"):
+    beginnings.of_run("simulated-gz2", task=task._replace(init=lambda key: first), classes=("a", "b"), wanted=wanted,
+                      parallel=Parallel("jit"), seed=0)
 
 
 def test_frozen_stages_stay(run):

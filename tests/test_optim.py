@@ -18,6 +18,11 @@ def test_step_falls_at_the_milestones_of_the_whole_run():
   np.testing.assert_allclose([rate(49), rate(51), rate(74), rate(76)], [1, 0.1, 0.1, 0.01], rtol=1e-6)
 
 
+def test_milestones_of_one_step_all_count():
+  rate = optim.learning_rate_schedule("step", peak=1.0, steps=100, milestones=(0.6, 0.604), factor=0.1)
+  np.testing.assert_allclose([rate(59), rate(61)], [1.0, 0.01], rtol=1e-6)
+
+
 @pytest.mark.parametrize("arguments", [{"kind": "linear"}, {"kind": "step", "milestones": (0.5, 1.5)}])
 def test_bad_schedules_are_refused(arguments):
   with pytest.raises(ValueError, match=r"optimizer\.(schedule|milestones)"):

@@ -1,6 +1,7 @@
 """Stated confidence against accuracy: what is true is inside its bars, what is not is outside."""
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from galaxy_jax import temperature
 from galaxy_jax.report import confidence
@@ -17,7 +18,7 @@ def says(sure, count=4000, seed=0):
 def test_a_network_that_is_as_sure_as_it_may_be():
   found = confidence.confidence(*says(1.0))
   assert found.count.sum() == 4000 and len(found.count) == 10
-  assert found.outside <= 2  # one of twenty is, by chance
+  assert found.outside <= 2  # at most one of twenty is, by chance
   share, low, high = found.accuracy
   assert low < found.mean < high and low < share < high
   assert found.error < 0.03
@@ -40,6 +41,14 @@ def test_the_calibration_error_by_hand():
   np.testing.assert_allclose(found.stated, [0.6, 0.9], rtol=1e-6)
   np.testing.assert_allclose(found.right, [0.5, 1.0])
   assert found.error == pytest.approx(0.1, rel=1e-5)
+  # All state the same in a bin, so that the bars are those of a binomial distribution.
+  np.testing.assert_allclose([found.low, found.high], [binom.ppf(edge, 20, [0.6, 0.9]) / 20 for edge in (0.025, 0.975)],
+                             atol=0.051)
+  rates = np.arange(21) / 20
+  mean = np.mean([binom.pmf(range(21), 20, p) @ np.abs(rates - p) for p in (0.6, 0.9)])
+  assert found.chance[0] == pytest.approx(mean, rel=0.05) and found.chance[1] > found.chance[0]
+  with pytest.raises(ValueError, match="some galaxies have none"):
+    confidence.confidence(probabilities, np.where(labels == 1, -1, labels))
 
 
 def test_a_figure_needs_enough_galaxies():

@@ -71,5 +71,5 @@ def test_held_out_galaxies_have_no_part_in_their_own_temperature():
   again = temperature.held_out(probabilities, changed)
   np.testing.assert_array_equal(again[3], tempered[3])
   assert (again != tempered).any()
-  with pytest.raises(ValueError, match="there are 1"):
+  with pytest.raises(ValueError, match="there are 1 in 5"):
     temperature.held_out(probabilities[:1], labels[:1])

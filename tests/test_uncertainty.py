@@ -70,11 +70,28 @@ def test_json_keeps_them(fitted):
 
 
 def test_too_few_galaxies_and_unknown_levels_are_named(fitted):
-  predicted, voted = galaxies(19, 6)
-  with pytest.raises(ValueError, match=r"hold 95% of the votes need 20 galaxies with votes .* there are 19\."):
+  predicted, voted = galaxies(18, 6)
+  with pytest.raises(ValueError, match=r"hold 95% of the votes need 19 galaxies with votes .* there are 18\."):
     uncertainty.fit(predicted, voted)
   with pytest.raises(ValueError, match=r"of 0\.8 are not calibrated; there are those of 0\.5, 0\.68, 0\.9, 0\.95\."):
     fitted.bounds(predicted, 0.8)
+
+
+@pytest.mark.parametrize(("count", "level", "expected"), [
+    (9, 0.9, 9), (19, 0.9, 18), (19, 0.95, 19), (99, 0.68, 68), (20, 0.5, 11), (8, 0.9, 9)])
+def test_the_rank_is_that_of_conformal_prediction(count, level, expected):
+  assert uncertainty.rank(count, level) == expected
+  # An error to come is as likely in each of the gaps between those known, so that this many lie below the rank.
+  assert expected / (count + 1) >= level > (expected - 1) / (count + 1)
+
+
+def test_a_width_is_the_error_of_its_rank():
+  rng = np.random.default_rng(3)
+  predicted = np.full((99, 37), 0.5)
+  voted = predicted + rng.permuted(np.linspace(0.001, 0.4, 99 * 37)).reshape(99, 37)
+  fitted = uncertainty.fit(predicted, voted, (0.9,))
+  errors = np.sort(np.abs(predicted - voted), axis=None)
+  np.testing.assert_allclose(fitted.half_widths, errors[int(np.ceil((99 * 37 + 1) * 0.9)) - 1])
 
 
 def test_each_galaxy_is_judged_by_intervals_of_the_others():

@@ -24,6 +24,7 @@ import numpy as np
 from galaxy_jax.detection import anchors as anchor_boxes
 from galaxy_jax.detection.roi_align import roi_align
 from galaxy_jax.models.fpn import BACKBONES, FPN, Trunk, norm_layer
+from galaxy_jax.models.layers import LayerNorm
 from galaxy_jax.models.regions import best_detections, proposals, sample_corners
 
 #: Pixels a side of the image for a cell of P2 to P6, which the region proposal network sees.
@@ -125,8 +126,8 @@ class MaskRCNN(nn.Module):
     box_convs: 3×3 convolutions of the box head before its dense layers (4 in Wu and He 2018).
     box_dense: its dense layers.
     box_width: their units.
-    last_stage: the layer of classes sees the mean of the trunk's last stage over the region, normalised, too: what a
-      classifier's own head reads, so that a trunk that comes from one knows the classes from few galaxies.
+    last_stage: the layer of classes sees the mean of the trunk's last stage over the region, normalised, too: what the
+      head of a classifier reads, for a trunk that comes from one.
     mask_convs: 3×3 convolutions of the mask head.
     scales: sizes of anchors at P2 to P6, pixels: a number for each, or several.
     ratios: height over width of anchors.
@@ -182,7 +183,7 @@ class MaskRCNN(nn.Module):
     mask_hidden = nn.remat(MaskHidden) if self.remat else MaskHidden
     self.roi_box = BoxHidden(self.box_width, self.box_convs, self.fpn_width, self.box_dense, self.head_norm, self.dtype)
     self.roi_mask = mask_hidden(self.fpn_width, self.mask_convs, self.head_norm, self.dtype)
-    self.head_stage = nn.LayerNorm() if self.last_stage else None
+    self.head_stage = LayerNorm() if self.last_stage else None
     normal = nn.initializers.normal
     self.head_classes = nn.Dense(self.classes + 1, kernel_init=normal(0.01))
     self.head_deltas = nn.Dense((self.classes + 1) * 4, kernel_init=normal(0.001))
@@ -219,7 +220,8 @@ class MaskRCNN(nn.Module):
     """
     stages = self.trunk(images, train=train, mask=mask)
     pyramid = self.fpn(stages)
-    return pyramid + stages[-1:] * self.last_stage, *self.rpn(pyramid)
+    # What else the heads see comes after the pyramid's levels.
+    return [*pyramid, *(stages[-1:] if self.last_stage else ())], *self.rpn(pyramid)
 
   def anchors(self, size: Sequence[int]) -> list[np.ndarray]:
     """The anchors of an image of `size` (height, width), level by level, as numpy constants; needs no variables."""
@@ -235,7 +237,7 @@ class MaskRCNN(nn.Module):
     x = self.roi_box(self._pooled(pyramid, boxes, 7)).astype(jnp.float32)
     seen = x
     if self.last_stage:
-      means = jnp.mean(roi_align(pyramid[5:], boxes, _ROI_STRIDES[-1:], 4).astype(jnp.float32), axis=(2, 3))
+      means = jnp.mean(roi_align(pyramid[len(STRIDES):], boxes, _ROI_STRIDES[-1:], 4).astype(jnp.float32), axis=(2, 3))
       seen = jnp.concatenate([x, self.head_stage(means.reshape(len(x), -1))], axis=1)
     rows = boxes.shape[:2]
     return self.head_classes(seen).reshape(*rows, -1), self.head_deltas(x).reshape(*rows, -1, 4)

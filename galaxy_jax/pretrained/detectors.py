@@ -49,7 +49,7 @@ TORCHVISION = Table(
 _RENAMED = {r"((?:inner|layer)_blocks\.\d)\.(weight|bias)$": r"\1.0.\2",
             r"(rpn\.head\.conv)\.(weight|bias)$": r"\1.0.0.\2"}
 #: Options of mask_rcnn.create with which the network is torchvision's; `classes` is 90 for COCO.
-TORCHVISION_OPTIONS = {"backbone": "resnet50", "norm": "frozen"}
+TORCHVISION_OPTIONS = {"backbone": "resnet50", "norm": "frozen", "last_stage": False}
 
 
 def check(source: str) -> None:

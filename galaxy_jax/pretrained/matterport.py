@@ -27,7 +27,7 @@ OPTIONS = {
     "backbone": "resnet101", "norm": "frozen", "caffe": True, "rpn_width": 512, "head_norm": "frozen",
     "scales": (8, 16, 32, 64, 128), "ratios": (0.5, 1.0, 2.0), "rounded_anchors": False,
     "canonical_size": 224 / 2**0.5, "pooling": "corners", "one_class": True, "rpn_nms": 0.9,
-    "detection_nms": 0.3, "min_score": 0.4,
+    "detection_nms": 0.3, "min_score": 0.4, "last_stage": False,
 }
 #: What Keras's batch norm adds to a variance, and what layers.BatchNorm does.
 _THEIR_EPSILON, _EPSILON = 1e-3, 1e-5

@@ -19,8 +19,10 @@ class Confidence(NamedTuple):
     stated: (B,) their mean confidence.
     right: (B,) the share of them whose class is the labelled one.
     low: (B,) from here …
-    high: (B,) … to here that share is in 95 of 100 samples of galaxies that are right as often as is said of them.
+    high: (B,) … to here that share is in at least 95 of 100 samples of galaxies that are right as often as is said of
+      them.
     error: the expected calibration error, the mean gap of `stated` and `right` over all galaxies.
+    chance: its mean in those samples, and what it is below in 97.5 of 100: so much a true confidence has, too.
     mean: the mean confidence of all galaxies.
     accuracy: the share of all that are right, and the 95 % interval of its bootstrap over galaxies.
   """
@@ -30,6 +32,7 @@ class Confidence(NamedTuple):
   low: np.ndarray
   high: np.ndarray
   error: float
+  chance: tuple[float, float]
   mean: float
   accuracy: tuple[float, float, float]
 
@@ -49,22 +52,30 @@ def confidence(probabilities: np.ndarray, labels: np.ndarray, *, seed: int = 0) 
     probabilities: (N, C), N > 0.
     labels: (N,) classes, none missing.
     seed: of the draws.
+
+  Raises:
+    ValueError: a label is missing.
   """
+  if np.min(labels) < 0:
+    raise ValueError("Confidence is compared with labels, and some galaxies have none: leave these out.")
   rng = np.random.default_rng(seed)
   stated = probabilities.max(axis=1).astype(np.float64)
   right = probabilities.argmax(axis=1) == labels
   order = np.argsort(stated, kind="stable")
   bins = np.array_split(order, max(1, min(_BINS, len(order) // _LEAST)))
-  # The means of one draw for each row; the bins are small, the draws many.
-  draws = [rng.integers(0, len(rows), (_DRAWS, len(rows))) for rows in bins]
-  consistent = [np.mean(rng.random(drawn.shape) < stated[rows][drawn], axis=1)
-                for rows, drawn in zip(bins, draws, strict=True)]
+  consistent, gaps = [], []
+  for rows in bins:
+    says = stated[rows][rng.integers(0, len(rows), (_DRAWS, len(rows)))]
+    consistent.append(np.mean(rng.random(says.shape) < says, axis=1))
+    gaps.append(np.abs(consistent[-1] - says.mean(axis=1)))
   count = np.array([len(rows) for rows in bins])
   said, were = (np.array([values[rows].mean() for rows in bins]) for values in (stated, right))
   low, high = np.percentile(consistent, [2.5, 97.5], axis=1)
+  errors = np.average(gaps, axis=0, weights=count)
   again = rng.binomial(len(right), right.mean(), _DRAWS) / len(right)
   return Confidence(count, said, were, low, high, float(np.average(np.abs(said - were), weights=count)),
-                    float(stated.mean()), (float(right.mean()), *np.percentile(again, [2.5, 97.5]).tolist()))
+                    (float(errors.mean()), float(np.percentile(errors, 97.5))), float(stated.mean()),
+                    (float(right.mean()), *np.percentile(again, [2.5, 97.5]).tolist()))
 
 
 def chart(probabilities: np.ndarray, labels: np.ndarray) -> Chart | None:
@@ -87,8 +98,9 @@ def chart(probabilities: np.ndarray, labels: np.ndarray) -> Chart | None:
     image = png(figure)
   share, low, high = found.accuracy
   caption = ("The probability of the most probable class beside how often that class is the labelled one, in "
-             f"{len(found.count)} bins of as many galaxies: expected calibration error {found.error:.3f}, as the "
-             f"network says {before.error:.3f}. Over all {len(labels):,} galaxies {found.mean:.1%} is stated and "
+             f"{len(found.count)} bins of as many galaxies: expected calibration error {found.error:.3f}, where a true "
+             f"confidence has {found.chance[0]:.3f}, up to {found.chance[1]:.3f}, by chance; as the network says "
+             f"{before.error:.3f}. Over all {len(labels):,} galaxies {found.mean:.1%} is stated and "
              f"{share:.1%} is right (bootstrap {low:.1%} to {high:.1%}). Grey bars: what 95 of 100 samples would show "
              "if the confidence were true. Each fifth of the galaxies has the temperature that the others ask for.")
   spoken = ", ".join(f"{a:.2f} stated {b:.2f} right" for a, b in zip(found.stated, found.right, strict=True))
