@@ -20,9 +20,10 @@ def get_config() -> ml_collections.ConfigDict:
 
   c.data = data = ml_collections.ConfigDict()
   data.builder = "galaxy_zoo_challenge"  # a name in tfds_builders.BUILDERS, with /config for one that has several
-  # Which galaxies to train on. auto: the builder's; where it has no files, no build and no Kaggle credentials, the run
-  # becomes the simulated one that the section `simulated` describes. real: the builder's, or an error. simulated: new
-  # ones at every step, drawn on the device as the section `simulator` says; data.eval and data.test are the builder's.
+  # Which galaxies to train on. auto: the builder's; where it has no files, no build and no way to download them, the
+  # run becomes the simulated one that the section `simulated` describes. real: the builder's, or an error. simulated:
+  # new ones at every step, drawn on the device as the section `simulator` says; data.eval and data.test are the
+  # builder's.
   data.source = "auto"
   data.manual_dir = ""  # folder with the published files; needed until the data set is built
   data.data_dir = ""  # where data sets are built; empty: TFDS_DATA_DIR, else ~/tensorflow_datasets
@@ -216,11 +217,16 @@ def best_of_classes(c: ml_collections.ConfigDict) -> None:
 
 
 def choose(variant: str, variants: tuple[str, ...]) -> str:
-  """The variant asked for, or, without one, `cpu` or `gpu` by the hardware that jax finds.
+  """The variant asked for, or, without one, `cpu` or `gpu` by the hardware that jax finds; "" where there are none.
 
   Raises:
     ValueError: an unknown variant.
   """
+  if not variants:
+    if variant:
+      raise ValueError(f"The config's argument is {variant!r}, but this one has no variants: leave out the colon and "
+                       "what follows.")
+    return ""
   if not variant:
     import jax  # configs are read by tools that have no accelerator to ask for
     variant = "cpu" if jax.default_backend() == "cpu" else "gpu"

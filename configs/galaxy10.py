@@ -2,7 +2,7 @@
 
   python -m galaxy_jax.main --config=configs/galaxy10.py --workdir=runs/galaxy10
 
-Galaxy10_DECals.h5 (2.5 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; needs galaxy_jax[galaxy10].
+Galaxy10_DECals.h5 (2.7 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; needs galaxy_jax[galaxy10].
 90 % of each class are trained on, the other 10 % tested on, as in configs/galaxy10_cnn.py.
 
 `gpu` trains a D4-equivariant ResNet-18 from random parameters: equivariant networks hold the record on these images.

@@ -2,7 +2,7 @@
 
   python -m galaxy_jax.main --config=configs/galaxy10_baseline.py --workdir=runs/galaxy10_baseline
 
-Galaxy10_DECals.h5 (2.5 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; needs galaxy_jax[galaxy10].
+Galaxy10_DECals.h5 (2.7 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; needs galaxy_jax[galaxy10].
 90 % of each class are counted, the other 10 % tested on. The report has the classes' occurrences and examples of each.
 The network is one bias a class, which begins at the logarithm of its frequency, and nothing is trained: the one step of
 the run has a rate of 0.
@@ -16,9 +16,10 @@ import ml_collections
 from galaxy_jax.configs import base
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """The experiment."""
   c = base.get_config()
+  c.variant = base.choose(variant, ())
   c.name, c.task = "Galaxy10 baseline", "classes"
   c.data.builder, c.data.eval, c.data.test = "galaxy10/decals_seed004", "test", ""
   c.data.size = c.augment.size = 64

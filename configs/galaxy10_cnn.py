@@ -2,7 +2,7 @@
 
   python -m galaxy_jax.main --config=configs/galaxy10_cnn.py --workdir=runs/galaxy10_cnn
 
-Galaxy10_DECals.h5 (2.5 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; needs galaxy_jax[galaxy10].
+Galaxy10_DECals.h5 (2.7 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; needs galaxy_jax[galaxy10].
 90 % of each class are trained on, the other 10 % tested on. Compare with the others:
 `python -m galaxy_jax.report --workdirs=runs/galaxy10_baseline,runs/galaxy10_cnn,runs/galaxy10_resnet50`.
 
@@ -19,9 +19,10 @@ import ml_collections
 from galaxy_jax.configs import base
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """The experiment."""
   c = base.get_config()
+  c.variant = base.choose(variant, ())
   c.name, c.task = "Galaxy10 CNN", "classes"
   c.data.builder, c.data.eval, c.data.test = "galaxy10/decals_seed004", "test", ""
   c.data.size, c.augment.size, c.augment.view = 128, 88, 88 / 128

@@ -11,7 +11,7 @@ Networks: vgg16 (with a new, small head), inception_v3, xception, resnet50, conv
 Other stages: "--config.optimizer.frozen=('stem','stage1')"; an unknown one is answered with the network's own. Another
 decay: --config.optimizer.layer_decay=0.5. Weights at hand: --config.model.pretrained=FILE.safetensors.
 
-Galaxy10_DECals.h5 (2.5 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; 90 % of each class are trained
+Galaxy10_DECals.h5 (2.7 GB) is downloaded, or taken from --config.data.manual_dir=FOLDER; 90 % of each class are trained
 on, the other 10 % tested on. Needs galaxy_jax[galaxy10,pretrained].
 
 Expected: published accuracies about 0.90 (ResNet-101, Inception-v4); 0.811 for the study whose split this is; 0.955 by

@@ -21,9 +21,10 @@ import ml_collections
 from galaxy_jax.configs import base
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """The experiment."""
   c = base.get_config()
+  c.variant = base.choose(variant, ())
   c.name = "GalaxyID"
   c.data.builder, c.data.target, c.data.test = "galaxy_zoo_2/votes", "debiased", ""
   # The central 256 pixels of 424, at a quarter of their size.

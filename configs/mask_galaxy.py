@@ -53,7 +53,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     c.data.size, c.augment.size, c.model.options.canonical_size = 96, 96, 48.0
     c.detection.anchors.num_samples, c.detection.regions.num_samples = 64, 24
     c.detection.regions.positive_share = 0.25
-    c.train.epochs, c.train.eval_every = 30.0, 0.1
+    c.train.epochs, c.train.eval_every = 15.0, 0.1
     c.eval.rotations, c.eval.flips = 4, True
   if c.variant == "fields":
     c.data.update(fields | {"ignore_classes": (), "max_instances": 32})

@@ -7,10 +7,10 @@ from total_classifications and the fractions down the tree; of the challenge's g
 galaxy_zoo_challenge) not even those are known, and config.loss.volunteers are assumed. The log says which. Predictions
 are the mean fractions, down the tree.
 
-`gpu` fine-tunes a ConvNeXt of the hub as Zoobot does: AdamW at 1e-4, decay 0.05, 0.75 of the rate for each stage
-further from the head, dropout 0.5, until ten evaluations bring nothing; pixels are not normalised. (In Zoobot the last
-stage, too, has the head's rate, so the encoder's rates are 4/3 of those here.) `cpu` trains a small ResNet-18 from
-scratch.
+`gpu` (needs galaxy_jax[pretrained]) fine-tunes a ConvNeXt of the hub as Zoobot does: AdamW at 1e-4, decay 0.05, 0.75 of
+the rate for each stage further from the head, dropout 0.5, until ten evaluations bring nothing; pixels are not
+normalised. (In Zoobot the last stage, too, has the head's rate, so the encoder's rates are 4/3 of those here.) `cpu`
+trains a small ResNet-18 from scratch.
 
 Expected: Zoobot publishes no RMSE for these 37 columns.
 Here, `cpu` on the 628 training galaxies of a real sample without counts, against the 166 others (seed 0): RMSE 0.0909

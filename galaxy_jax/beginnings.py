@@ -11,7 +11,7 @@ from galaxy_jax import evaluation, experiment, pretrained, shipped, workdirs
 from galaxy_jax.checkpoint import check_shapes
 from galaxy_jax.models import fpn, mask_rcnn, stage_of, stages
 from galaxy_jax.parallel import Parallel
-from galaxy_jax.pretrained import detectors
+from galaxy_jax.pretrained import detectors, files
 from galaxy_jax.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,10 @@ def published(config: ml_collections.ConfigDict, task: Task) -> dict:
   Raises:
     As pretrained.load.
   """
-  model, first = config.model, jax.device_get(task.init(jax.random.key(config.seed)))
+  model = config.model
+  # Before a network is made in vain.
+  (detectors if experiment.finds_instances(config) else files).find(model.pretrained)
+  first = jax.device_get(task.init(jax.random.key(config.seed)))
   if experiment.finds_instances(config):
     backbone = model.options.get("backbone", mask_rcnn.BACKBONE)
     variables = detectors.load(model.pretrained, backbone, first)

@@ -208,13 +208,18 @@ def with_data(config: ml_collections.ConfigDict,
     The config; and the lines that say how to get real data, where they are missing, else None.
 
   Raises:
-    ValueError: the user names a folder of published files that is not there.
+    ValueError: the user names a folder of published files that is not there, or that lacks them.
   """
+  # With a build that is finished the files are not needed: a slip would train on other galaxies without a word.
   named = explicit.get("data.manual_dir")
-  if named and jax.process_index() == 0 and not Path(named).expanduser().is_dir():
-    # With a build that is finished the files are not looked at: a slip would train on other galaxies without a word.
-    raise ValueError(f"config.data.manual_dir is {named}, and there is no such folder. Where the data set is built "
-                     "already, leave the flag out.")
+  if named and jax.process_index() == 0 and not is_simulated(config.data.builder):
+    remedy = "Where the data set is built already, leave config.data.manual_dir out."
+    if not Path(named).expanduser().is_dir():
+      raise ValueError(f"config.data.manual_dir is {named}, and there is no such folder. {remedy}")
+    try:
+      check_available(config.data.builder, manual_dir=named, data_dir=config.data.data_dir or None)
+    except MissingDataError as error:
+      raise MissingDataError(f"{error} {remedy}") from error
   source, missing = config.data.source, None
   result = config.copy_and_resolve_references()
   if source != "real" and not config.data.manual_dir and not is_simulated(config.data.builder):

@@ -172,6 +172,7 @@ def test_a_head_that_stays_needs_a_value(first):
 @pytest.mark.parametrize(("source", "model", "expected"), [
     ("timm/resnet50.a1_in1k", "resnet50", "imagenet"), ("timm/legacy_xception.tf_in1k", "xception", "symmetric"),
     ("inception.safetensors", "inception_v3", "symmetric"),
+    ("/home/of/zoobot/resnet18.safetensors", "resnet18", "imagenet"),
     ("mwalmsley/zoobot-encoder-convnext_nano", "convnext_nano", "none")])
 def test_what_images_weights_expect(source, model, expected):
   assert pretrained.normalisation(source, model) == expected

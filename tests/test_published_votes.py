@@ -94,3 +94,11 @@ def test_full_protocols(name):
     assert before.train.steps * before.train.batch_size == 10_000
   if name == "zoobot":
     assert (o.learning_rate, o.weight_decay, o.layer_decay) == (1e-4, 0.05, 0.75)
+
+
+@pytest.mark.parametrize("name", ["galaxyid", "galaxy10_cnn", "galaxy10_baseline"])
+def test_a_config_without_variants_says_so(name):
+  config = importlib.import_module(f"galaxy_jax.configs.{name}")
+  assert config.get_config().variant == ""
+  with pytest.raises(ValueError, match="is 'cpu', but this one has no variants: leave out the colon"):
+    config.get_config("cpu")

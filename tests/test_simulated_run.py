@@ -122,6 +122,16 @@ def test_what_changes_without_data(config):
   assert missing
 
 
+def test_a_folder_without_the_files_is_not_made_up_for_by_a_build(config, tmp_path, challenge_dir):
+  prepare("galaxy_zoo_challenge", manual_dir=challenge_dir, data_dir=config.data.data_dir, progress=False)
+  config.data.manual_dir = str(challenge_dir)
+  experiment.with_data(config, {"data.manual_dir": str(challenge_dir)})
+  (tmp_path / "others").mkdir()
+  with pytest.raises(MissingDataError, match=r"others.*built already, leave config\.data\.manual_dir out\.") as caught:
+    experiment.with_data(config, {"data.manual_dir": str(tmp_path / "others")})
+  assert "images_training_rev1.zip" in str(caught.value)
+
+
 @pytest.mark.parametrize("how", ["real", "manual_dir", "credentials", "files", "built"])
 def test_a_run_stays_real(config, tmp_path, monkeypatch, challenge_dir, how):
   if how == "real":

@@ -125,14 +125,20 @@ def prepare(name: str, *, manual_dir=None, data_dir=None, file_format: str = "ar
   raise DataError(f"{difference}. {_remedy(manual_dir)}")
 
 
-def check_available(name: str, *, data_dir=None) -> None:
-  """Refuses a data set that `prepare` without a manual_dir cannot give; builds nothing and downloads nothing.
+def check_available(name: str, *, manual_dir=None, data_dir=None) -> None:
+  """Refuses a data set that `prepare` cannot give; builds nothing and downloads nothing.
+
+  With a manual_dir the source files must be there, whether a build of such files is finished or not.
 
   Raises:
-    MissingDataError: there is no finished build, nor source files in their place, nor credentials to download them.
+    MissingDataError: the folder does not have them; or, without one, there is no finished build, nor source files in
+      their place, nor credentials to download them.
   """
   make, root = _locate(tfds_builders.full_name(name), data_dir)
   builder = _found(make, root)
+  if manual_dir is not None:
+    with builder.open_source(Path(manual_dir).expanduser().absolute()):
+      return
   if _is_built(builder):
     return
   try:

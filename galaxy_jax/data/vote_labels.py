@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from galaxy_jax.data.sources import Source
+from tfds_builders.gz2_tree import COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def vote_counts(labels: Mapping[str, Any], *, volunteers: float) -> tuple[np.nda
 
 
 def of_split(labels: Mapping[str, np.ndarray], split: str, **settings: Any) -> dict[str, Any]:
-  """The `learned` labels of a split; says in the log how the numbers of votes were found, where they are asked for."""
+  """The `learned` labels of a split; the log says what no galaxy has, and where numbers of votes come from."""
   if settings["counts"] and "vote_fractions" in labels:
     origin = vote_counts(labels, volunteers=settings["volunteers"])[1]
     ways = ("counted", f"from {_VOLUNTEERS} and the fractions down the tree",
@@ -74,7 +75,12 @@ def of_split(labels: Mapping[str, np.ndarray], split: str, **settings: Any) -> d
     numbers = [int(np.sum(origin == way)) for way in (0, 1, 2, -1)]
     logger.info("Votes of %s, by galaxies: %s.", split, "; ".join(
         f"{number:,} {way}" for number, way in zip(numbers, ways, strict=True) if number))
-  return learned(labels, **settings)
+  result = learned(labels, **settings)
+  unknown = np.isnan(result.get("vote_fractions", np.nan)).all(axis=0)
+  if np.any(unknown) and not np.all(unknown):
+    logger.warning("No galaxy of %s has the %s of %s: these answers are neither learnt nor judged.", split,
+                   settings["target"], ", ".join(name for name, none in zip(COLUMNS, unknown, strict=True) if none))
+  return result
 
 
 def needed(names: Sequence[str], *, target: str) -> tuple[str, ...]:

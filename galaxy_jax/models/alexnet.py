@@ -5,11 +5,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from galaxy_jax.models.layers import Dropout
+from galaxy_jax.models.layers import Dropout, check_size
 
 
 class AlexNet(nn.Module):
-  """Five convolutions and three dense layers.
+  """Five convolutions and three dense layers; takes images from 16 pixels, which the strides make one cell.
 
   Attributes:
     outputs: number of outputs.
@@ -31,6 +31,7 @@ class AlexNet(nn.Module):
                keys: jax.Array | None = None) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Images (B, H, W, C) in [0, 1] to outputs (B, outputs) and features by stage."""
     del train, mask
+    check_size(images, 16)
     x, features = images.astype(self.dtype), {}
     layers = ((1, 11, 4), (2, 5, 2), (3, 3, 2), (3, 3, 1), (2, 3, 1))
     for stage, (factor, kernel, stride) in enumerate(layers, 1):

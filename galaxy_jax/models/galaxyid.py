@@ -5,7 +5,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from galaxy_jax.models.layers import Dropout, max_pool_2x2
+from galaxy_jax.models.layers import Dropout, check_size, max_pool_2x2
 
 
 class GalaxyID(nn.Module):
@@ -29,6 +29,7 @@ class GalaxyID(nn.Module):
                keys: jax.Array | None = None) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Images (B, H, W, C) in [0, 1] to outputs (B, outputs) and features by stage."""
     del train, mask
+    check_size(images, 32)
     x, features = images.astype(self.dtype), {}
     for stage, factor in enumerate((1, 2, 4, 4), 1):
       x = nn.relu(nn.Conv(self.width * factor, (3, 3), dtype=self.dtype, name=f"stage{stage}_conv")(x))

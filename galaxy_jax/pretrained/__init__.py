@@ -6,6 +6,7 @@ exceptions are stated in the log: the head, where it predicts something else; th
 colours; outputs that only the published training had.
 """
 import logging
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def normalisation(source: str, model: str) -> str:
     source: see `load`; a file whose name does not say Zoobot is taken for timm's.
     model: its name in models.MODELS.
   """
-  return "none" if "zoobot" in source.lower() else TABLES[model].normalise
+  return "none" if "zoobot" in Path(source).name.lower() else TABLES[model].normalise
 
 
 def load(source: str, model: str, variables: Any) -> Any:

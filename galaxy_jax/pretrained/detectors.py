@@ -62,6 +62,20 @@ def check(source: str) -> None:
     files.check(source)
 
 
+def find(source: str) -> Path:
+  """The file that `config.model.pretrained` names; see files.find.
+
+  Raises:
+    As files.find.
+  """
+  if Path(source).suffix not in _HDF5:
+    return files.find(source)
+  path = Path(source).expanduser()
+  if not path.is_file():
+    raise FileNotFoundError(f"config.model.pretrained is {source}, and there is no such file.")
+  return path
+
+
 def is_path(source: str) -> bool:
   """Whether `source` means a file or a folder, and not a name on the hub."""
   return Path(source).suffix in _HDF5 or files.is_path(source)
@@ -98,9 +112,9 @@ def load(source: str, backbone: str, variables: Any, *, epsilon: float = 0.0) ->
   if not variables.get("batch_stats"):
     raise ValueError(f"The weights {source} were published with batch norms, which this network does not have: choose "
                      "norm='frozen'.")
-  if Path(source).suffix in _HDF5:
-    return matterport.load(Path(source).expanduser(), variables)
-  path = files.find(source)
+  path = find(source)
+  if path.suffix in _HDF5:
+    return matterport.load(path, variables)
   tensors, what = files.read(path), f"The file {path} in config.model.pretrained"
   if any("rpn.head." in name for name in tensors):
     return pretrained.fill(variables, torchvision_tensors(tensors, epsilon), TORCHVISION, what, "mask_rcnn")

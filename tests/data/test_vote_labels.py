@@ -64,3 +64,10 @@ def test_the_log_says_where_votes_come_from(split, caplog):
   caplog.clear()
   vote_labels.of_split(split, "train", target="vote_fractions", counts=False, volunteers=40.0)
   assert not caplog.text
+
+
+def test_the_log_names_answers_that_no_galaxy_has(split, caplog):
+  lacking = split | {"debiased": np.where(np.isin(np.arange(37), [3, 4]), NAN, split["debiased"])}
+  vote_labels.of_split(lacking, "train", target="debiased", counts=False, volunteers=40.0)
+  assert ("No galaxy of train has the debiased of Class2.1, Class2.2: these answers are neither learnt nor judged."
+          ) in caplog.text
