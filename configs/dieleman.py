@@ -11,8 +11,8 @@ What differs from the published program: see models/dieleman.py; momentum begins
 at half their size before the one warp to a third.
 
 Expected: published RMSE 0.07693 (one model, private leaderboard); 67 hours on a GTX 680.
-Here, `cpu` with 10 epochs of its 30, `train[:635]` of a real sample in the challenge's form against the other 159
-(seed 0): RMSE 0.1365 in 14 minutes on two heavily loaded cores; the mean of the votes has 0.1549.
+Here, `cpu` on `train[:635]` of a real sample in the challenge's form against the other 159 (seed 0): RMSE 0.1203 in 14
+minutes on one core, and two more for the 60 views; the mean of the votes has 0.1549.
 `gpu` was not measured; the command above would show it.
 """
 import ml_collections
