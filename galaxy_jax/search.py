@@ -2,16 +2,17 @@
 
   python -m galaxy_jax.search --config=configs/morph5_vgg16.py --workdir=runs/search --trials=20
 
-Needs: pip install 'galaxy_jax[search]'. The config's section `search` says which settings, and from what; each trial is
-a whole run of the config with some of them, in WORKDIR/trial_007 for instance. What it is judged by is the task's score
-(the error of classes, the RMSE of votes) on config.data.eval, of the checkpoint that config.eval.checkpoint says, seen
-in one view: choose a split that is not the one to report on. After every trial trials.csv and search.png are written
-anew; at the end the best trial is evaluated as any run is, with its report and, where it has labels, config.data.test.
+Needs: pip install 'galaxy_jax[search]'. The config's section `search` says which settings, and from what: a range gives
+whole numbers where the config's own value is one. Each trial is a whole run of the config with some of them, in
+WORKDIR/trial_007 for instance. What it is judged by is the task's score (the error of classes, the RMSE of votes) on
+config.data.eval, of the checkpoint that config.eval.checkpoint says, seen in one view: choose a split that is not the
+one to report on. After every trial trials.csv and search.png are written anew; at the end the best trial is evaluated
+as any run is, with its report and, where it has labels, config.data.test.
 
-Interrupted anywhere, the same command goes on: the trial that was at work from its own last checkpoint, then the
-others. More of them: a larger --trials. What a trial tries is decided by config.seed, its number and the trials before
-it, so that an interrupted search finds what an uninterrupted one does. A trial whose loss is no longer a number counts
-as failed, and as one of the trials.
+Interrupted anywhere, the same command goes on, on the same galaxies: the trial that was at work from its own last
+checkpoint, then the others. More of them: a larger --trials. What a trial tries is decided by config.seed, its number
+and the trials before it, so that an interrupted search finds what an uninterrupted one does. A trial whose loss is no
+longer a number counts as failed, and as one of the trials.
 """
 import csv
 import json
@@ -27,10 +28,12 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from galaxy_jax import evaluate, experiment, optim, workdirs
+from galaxy_jax import datasets, evaluate, experiment, feeds, optim, workdirs
 from galaxy_jax.command import packaged_config, run_command
+from galaxy_jax.data import sources
 from galaxy_jax.files import claimed, write_json, write_whole
 from galaxy_jax.logbook import read_history
+from galaxy_jax.parallel import Parallel
 from galaxy_jax.train import NonFiniteLoss, train
 
 logger = logging.getLogger(__name__)
@@ -42,9 +45,22 @@ _STUDY = "search"
 
 
 class Setting(NamedTuple):
-  """What a key of the config may be: a range of numbers, even or in the logarithm, or one of some values."""
+  """What a key of the config may be: a range of numbers, even or in the logarithm, or one of some values.
+
+  `values` are a range's two ends, both whole numbers (int) where all in it are and float elsewhere, or the choices.
+  """
   kind: str
   values: tuple
+
+  @property
+  def whole(self) -> bool:
+    """Whether it is a range of whole numbers."""
+    return self.kind != "choice" and isinstance(self.values[0], int)
+
+  @property
+  def examples(self) -> tuple:
+    """What stands for all of it in a check: its values; of whole numbers two neighbours too, which share no divisor."""
+    return tuple(sorted({*self.values, self.values[0] + 1})) if self.whole else self.values
 
   def of(self, tried: Any) -> Any:
     """The config's value for what Optuna tries, which for a choice is the value's label."""
@@ -55,24 +71,32 @@ def space(config: ml_collections.ConfigDict) -> dict[str, Setting]:
   """The settings that a config's section `search` names, by their keys, "optimizer.learning_rate" for instance.
 
   Raises:
-    ValueError: there are none, or one is no key of the config or no range.
+    ValueError: there are none, or one is no key of the config or no range that the key can have.
   """
   result = {}
   for key, given in _leaves(config.search):
     what = f"config.search.{key} is {given!r}"
     try:
-      _at(config, key)
+      ours = _at(config, key)
     except (KeyError, TypeError) as error:
       raise ValueError(f"config.search.{key} is for config.{key}, which there is not.") from error
+    if isinstance(ours, ml_collections.ConfigDict):
+      raise ValueError(f"config.search.{key} is for config.{key}, which is a whole section; name one of its keys, "
+                       f"config.search.{key}.{next(iter(ours), 'KEY')} for instance.")
     kind, *values = given if isinstance(given, (tuple, list)) and given else ("",)
     if kind == "choice":
       values = tuple(tuple(value) if isinstance(value, list) else value for value in values)
       if len({_label(value) for value in values}) < max(1, len(values)):
         raise ValueError(f"{what}; expected ('choice', value, …) with different values.")
     elif kind in ("uniform", "log"):
-      numbers = len(values) == 2 and all(isinstance(value, (int, float)) for value in values)
-      if not numbers or not values[0] < values[1] or (kind == "log" and values[0] <= 0):
-        raise ValueError(f"{what}; expected ('{kind}', lowest, highest)" + (", both above 0." * (kind == "log") or "."))
+      if not _is_range(values) or (kind == "log" and values[0] <= 0):
+        raise ValueError(f"{what}; expected ('{kind}', lowest, highest), two finite numbers, the lower one first"
+                         + (", both above 0." * (kind == "log") or "."))
+      whole = isinstance(ours, int) and not isinstance(ours, bool)
+      if whole and any(value != int(value) for value in values):
+        raise ValueError(f"{what}, but config.{key} is {ours}, a whole number; expected ('{kind}', lowest, highest), "
+                         "both whole numbers too.")
+      values = map(int if whole else float, values)
     else:
       raise ValueError(f"{what}; expected ('uniform', lowest, highest), ('log', lowest, highest) or "
                        "('choice', value, …).")
@@ -80,6 +104,12 @@ def space(config: ml_collections.ConfigDict) -> dict[str, Setting]:
   if not result:
     raise ValueError("config.search names no settings to try; configs/morph5_vgg16.py does, for instance.")
   return result
+
+
+def _is_range(values):
+  """Whether these are the two ends of a range that can be drawn from: its width must be a finite number too."""
+  numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+  return numbers and len(values) == 2 and values[0] < values[1] and values[1] - values[0] <= sys.float_info.max
 
 
 def _leaves(section, prefix=""):
@@ -123,7 +153,8 @@ def search(config: ml_collections.ConfigDict, workdir: Path, trials: int) -> tup
     All trials, and the signal that stopped the search, or None.
 
   Raises:
-    ValueError: a setting is wrong, the workdir holds another search, or Optuna is not installed.
+    ValueError: a setting is wrong, the workdir holds another search or one on other galaxies, or Optuna is not
+      installed.
   """
   optuna = _optuna()
   settings, config = space(config), experiment.resolve(config)
@@ -131,10 +162,12 @@ def search(config: ml_collections.ConfigDict, workdir: Path, trials: int) -> tup
     raise ValueError(f"config.eval.checkpoint is {config.eval.checkpoint!r}; a search judges its trials by the "
                      "'latest' or the 'best'.")
   score = _checked(config, settings).score
-  _claim(workdir, config)
+  _claim(workdir, config, _fingerprints(config))
   study = optuna.create_study(storage=f"sqlite:///{(workdir / 'search.sqlite').absolute()}", study_name=_STUDY,
                               direction="minimize", load_if_exists=True)
-  while (next_one := _next(optuna, study, settings, config.seed, trials)) is not None:
+  distributions = {key: _distribution(optuna, setting) for key, setting in settings.items()}
+  _check_drawn(workdir, study, distributions)
+  while (next_one := _next(optuna, study, distributions, config.seed, trials)) is not None:
     number, tried = next_one
     own, folder = trial_config(config, settings, number, tried), trial_folder(workdir, number)
     logger.info("Trial %d of %d: %s.", number + 1, trials, ", ".join(f"{key} {value}" for key, value in tried.items()))
@@ -163,9 +196,9 @@ def _optuna():
 
 
 def _checked(config, settings):
-  """The experiment's task; refuses what a trial would stop at, each value of every setting by itself."""
+  """The experiment's task; refuses what a trial would stop at, examples of every setting by themselves."""
   for key, setting in settings.items():
-    for value in setting.values:
+    for value in setting.examples:
       one = config.copy_and_resolve_references()
       try:
         one.update_from_flattened_dict({key: value})
@@ -173,16 +206,24 @@ def _checked(config, settings):
         ours = _at(config, key)
         raise ValueError(f"config.search.{key} has {value!r}; config.{key} is {ours!r}.") from error
       one = experiment.resolve(one)
+      Parallel(one.parallel).check_batch(one.train.batch_size, "config.train.batch_size", pairs=experiment.mixes(one))
+      feeds.check(one)
       task = experiment.make_task(one, axis_name=None, all_views=False)
       experiment.make_optimizer(one, steps=1)
-      if setting.kind == "choice":  # a number in a range changes no parameter's shape
+      if setting.kind == "choice" or setting.whole:  # a fraction changes no parameter's shape
         optim.check_stages(jax.eval_shape(lambda: task.init(jax.random.key(0)))["params"], one.optimizer.frozen)
   return task
 
 
-def _claim(workdir, config):
-  """Makes the workdir this search's, or refuses one that holds another; ValueError."""
-  path, mine = workdir / "search.json", json.loads(config.to_json())
+def _fingerprints(config):
+  """What the trials learn from and what they are judged on, as a run's own; the data set is built where need be."""
+  builder = datasets.open_dataset(config)
+  return {"train": feeds.fingerprint(config, builder), "eval": sources.fingerprint(builder, config.data.eval)}
+
+
+def _claim(workdir, config, data):
+  """Makes the workdir this search's, or refuses one that holds another or was judged on other data; ValueError."""
+  path, mine, data_path = workdir / "search.json", json.loads(config.to_json()), workdir / "data.json"
   if path.exists():
     theirs = json.loads(path.read_text())
     different = (workdirs.differing_keys(theirs, mine)
@@ -190,31 +231,45 @@ def _claim(workdir, config):
                  # What a run may change decides here what its trial is judged by.
                  + [f"config.eval.checkpoint: {a!r} there, {b!r} now" for a, b in (
                      (theirs["eval"]["checkpoint"], mine["eval"]["checkpoint"]),) if a != b])
+    if data_path.exists():
+      different += workdirs.differing_keys(json.loads(data_path.read_text()), data, start="data of split ")
     if different:
       raise ValueError(f"{workdir} holds a search that differs from this one:\n  " + "\n  ".join(different)
-                       + "\nChoose another --workdir, or give the search's own settings to go on with it.")
+                       + "\nChoose another --workdir, or give the search's own settings and data to go on with it.")
   workdir.mkdir(parents=True, exist_ok=True)
+  write_json(data_path, data)
   write_json(path, mine)
 
 
-def _next(optuna, study, settings, seed, trials):
+def _check_drawn(workdir, study, distributions):
+  """Refuses to go on where a key's values were of another kind, fractions instead of whole numbers; ValueError."""
+  for trial in study.trials:
+    for key, drawn in trial.distributions.items():
+      if type(drawn) is not type(distributions.get(key)):
+        raise ValueError(f"{workdir} holds a search whose trial {trial.number + 1} drew config.{key} as "
+                         f"{trial.params[key]!r}, another kind of value than this one's config.search.{key} gives. "
+                         "Choose another --workdir.")
+
+
+def _next(optuna, study, distributions, seed, trials):
   """The number of the trial to run, and what it tries: an interrupted one, else a new one; None where all are done."""
   for left in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-    if left.params.keys() == settings.keys():
-      return left.number, {key: left.params[key] for key in settings}
+    if left.params.keys() == distributions.keys():
+      return left.number, {key: left.params[key] for key in distributions}
     study.tell(left.number, state=optuna.trial.TrialState.FAIL)  # killed while its settings were drawn
   number = len(study.trials)
   if number >= trials:
     return None
   study.sampler = optuna.samplers.TPESampler(seed=(seed * 10_007 + number) % 2**32, n_startup_trials=RANDOM_TRIALS)
-  trial = study.ask({key: _distribution(optuna, setting) for key, setting in settings.items()})
+  trial = study.ask(distributions)
   return trial.number, trial.params
 
 
 def _distribution(optuna, setting):
   if setting.kind == "choice":
     return optuna.distributions.CategoricalDistribution([_label(value) for value in setting.values])
-  return optuna.distributions.FloatDistribution(*setting.values, log=setting.kind == "log")
+  make = optuna.distributions.IntDistribution if setting.whole else optuna.distributions.FloatDistribution
+  return make(*setting.values, log=setting.kind == "log")
 
 
 def trial_config(config: ml_collections.ConfigDict, settings: dict[str, Setting], number: int,

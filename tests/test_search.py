@@ -2,6 +2,7 @@
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import ml_collections
@@ -15,19 +16,25 @@ from galaxy_jax.report import trials as figure
 from galaxy_jax.report.style import Chart
 from galaxy_jax.train import NonFiniteLoss, Outcome
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 DUMMY = Path(__file__).parent.parent / "tfds_builders" / "galaxy_zoo_challenge" / "dummy_data"
 SPACE = {"optimizer": {"learning_rate": ("log", 1e-4, 1e-1), "name": ("choice", "adamw", "nesterov"),
                        "frozen": ("choice", (), ("stage1", "stage2"))}}
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  """Where the data set is built by the first test that needs it."""
+  return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
-def config(tmp_path):
+def config(data_dir):
   c = base.get_config()
   c.task, c.loss.name, c.model.name, c.model.options.width = "classes", "cross_entropy", "galaxyid", 2
   c.data.builder, c.data.eval, c.data.test = "galaxy_zoo_challenge/morph5", "test", ""
-  c.data.manual_dir, c.data.data_dir = str(DUMMY), str(tmp_path / "data")
-  c.data.size, c.augment.size = 24, 16
+  c.data.manual_dir, c.data.data_dir = str(DUMMY), str(data_dir)
+  c.data.size, c.augment.size = 36, 32
   c.train.batch_size, c.train.steps, c.train.log_every, c.train.eval_every = 4, 4, 1, 0.5
   c.search = SPACE
   return c
@@ -139,17 +146,98 @@ def test_another_search_is_refused(config, tmp_path, quick):
   assert "config.search.optimizer.learning_rate: [0.0001, 0.1]".replace("[", "['log', ") in str(error.value)
 
 
+def test_other_galaxies_are_refused(config, tmp_path, quick, data_dir):
+  trials, _ = search.search(config, tmp_path / "search", 1)
+  moved = shutil.copytree(data_dir, tmp_path / "moved")
+  config.data.manual_dir, config.data.data_dir = "", str(moved)
+  assert search.search(config, tmp_path / "search", 1) == (trials, None)  # where they lie makes no other search
+  for path in moved.rglob("source.json"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "others"}))
+  with pytest.raises(ValueError, match=r"holds a search that differs(?s:.*)own settings and data to go on") as error:
+    search.search(config, tmp_path / "search", 2)
+  for split in ("train", "eval"):
+    assert f"\n  data of split {split}.source.fingerprint: '" in str(error.value)
+  assert str(error.value).count(" there, 'others' now\n") == 2
+
+
+def test_whole_numbers_are_drawn_where_the_config_has_one(config, tmp_path, quick):
+  config.search = {"train": {"batch_size": ("uniform", 3, 9)}, "model": {"options": {"width": ("log", 2.0, 16)}},
+                   "optimizer": {"momentum": ("uniform", 0, 1)}}
+  quick |= {"trial_002"}
+  assert search.search(config, tmp_path / "search", 4)[1] == 2
+  trials, _ = search.search(config, tmp_path / "search", 4)
+  assert [trial.state for trial in trials] == ["complete", "complete", "failed", "complete"]
+  for trial in trials:
+    own = search.trial_config(config, search.space(config), trial.number, trial.tried)
+    size, width, momentum = own.train.batch_size, own.model.options.width, own.optimizer.momentum
+    assert type(size) is int and 3 <= size <= 9 and type(width) is int and 2 <= width <= 16
+    assert type(momentum) is float and not momentum.is_integer()
+  assert all(row["train.batch_size"].isdigit() for row in rows(tmp_path / "search"))
+  study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'search' / 'search.sqlite'}")
+  assert study.trials[0].distributions == {
+      "train.batch_size": optuna.distributions.IntDistribution(3, 9),
+      "model.options.width": optuna.distributions.IntDistribution(2, 16, log=True),
+      "optimizer.momentum": optuna.distributions.FloatDistribution(0, 1)}
+
+
+def test_a_search_that_drew_fractions_does_not_go_on_with_whole_numbers(config, tmp_path, quick):
+  config.search = {"model": {"options": {"dropout": ("uniform", 0, 1)}}}
+  config.model.options = {"width": 2, "dropout": 0.0}
+  search.search(config, tmp_path / "search", 1)
+  config.model.options = {"width": 2, "dropout": 0}  # in JSON the same
+  with pytest.raises(ValueError, match=r"trial 1 drew config.model.options.dropout as 0\.\d+, .* another --workdir\.$"):
+    search.search(config, tmp_path / "search", 2)
+
+
+def test_a_range_that_only_even_batches_fit_is_refused_first(config, tmp_path):
+  config.augment.mixup = 0.2
+  config.search = {"train": {"batch_size": ("uniform", 4, 8)}}
+  with pytest.raises(ValueError, match=r"config.train.batch_size is 5; .* a multiple of 2 is expected"):
+    search.search(config, tmp_path / "search", 1)
+  assert not (tmp_path / "search").exists()
+
+
+def test_the_figure_has_names_for_choices_and_whole_numbers_for_those(monkeypatch):
+  drawn = []
+  monkeypatch.setattr(figure, "png", lambda made: drawn.append(made) or b"")
+  tried = {"augment.flip": [True, False, True], "train.patience": [1, 2, 2], "model.options.width": [8, 60, 11],
+           "augment.zoom": [1.0, 1.3, 1.1], "loss.name": ["focal", "focal", "cross_entropy"]}
+  chart = figure.chart([1, 2, 4], [0.3, 0.1, 0.2], tried, "error", ["model.options.width"])
+  assert "trial 2: augment.flip False, train.patience 2," in chart.caption
+  _, flip, patience, width, zoom, name = drawn[0].axes
+  label = lambda axes: [text.get_text() for text in axes.get_xticklabels()]
+  assert label(flip) == ["False", "True"] and label(name) == ["cross_entropy", "focal"]
+  np.testing.assert_array_equal(flip.lines[0].get_xdata(), [1, 0, 1])
+  np.testing.assert_array_equal(patience.get_xticks(), np.round(patience.get_xticks()))
+  assert {"10", "20", "50"} <= set(label(width))
+  assert zoom.get_xlim()[0] < 1 < 1.3 < zoom.get_xlim()[1]
+
+
+NUMBERS = r"expected \('{}', lowest, highest\), two finite numbers, the lower one first"
+
+
 @pytest.mark.parametrize(("space", "message"), [
     ({}, "names no settings"),
     ({"optimizer": {"rate": ("log", 1, 2)}}, "config.search.optimizer.rate is for config.optimizer.rate, which"),
     ({"optimizer": {"learning_rate": 0.1}}, "expected .'uniform', lowest, highest"),
-    ({"optimizer": {"learning_rate": ("log", 0.0, 1.0)}}, "expected .'log', lowest, highest., both above 0"),
+    ({"optimizer": {"learning_rate": ("log", 0.0, 1.0)}}, NUMBERS.format("log") + ", both above 0"),
     ({"optimizer": {"learning_rate": ("uniform", 1.0, 0.5)}}, "expected .'uniform', lowest, highest"),
     ({"optimizer": {"name": ("choice",)}}, "with different values"),
     ({"optimizer": {"name": ("choice", "adamw", "sgd")}}, "config.optimizer.name is 'sgd'"),
     ({"optimizer": {"frozen": ("choice", (), ("stage9",))}}, "has 'stage9'; the stages of this model are "),
     ({"optimizer": {"name": ("choice", 1, 2)}}, "config.search.optimizer.name has 1; config.optimizer.name is 'adamw'"),
     ({"train": {"ema": ("uniform", 0.0, 2.0)}}, "config.train.ema is 2.0; expected at least 0"),
+    ({"train": {"batch_size": ("uniform", 8.5, 64)}},
+     r"config.train.batch_size is 4, a whole number; expected \('uniform', lowest, highest\), both whole numbers too"),
+    ({"train": {"batch_size": ("uniform", 0, 8)}}, "config.train.batch_size is 0; expected a positive multiple"),
+    ({"optimizer": {"learning_rate": ("log", 1e-5, math.inf)}}, NUMBERS.format("log") + ", both above 0"),
+    ({"optimizer": {"learning_rate": ("uniform", math.nan, 1.0)}}, NUMBERS.format("uniform")),
+    ({"train": {"batch_size": ("log", 8, math.nan)}}, NUMBERS.format("log")),
+    ({"train": {"batch_size": ("uniform", 64, 8)}}, NUMBERS.format("uniform")),
+    ({"optimizer": {"weight_decay": ("uniform", -1e308, 1e308)}}, NUMBERS.format("uniform")),
+    ({"optimizer": {"weight_decay": ("uniform", False, True)}}, NUMBERS.format("uniform")),
+    ({"optimizer": ("choice", 1, 2)}, r"^config.search.optimizer is for config.optimizer, which is a whole section; "
+     r"name one of its keys, config.search.optimizer.\w+ for instance\.$"),
 ])
 def test_what_cannot_be_searched_is_refused_first(config, tmp_path, space, message):
   config.search = ml_collections.ConfigDict(space)

@@ -2,7 +2,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from galaxy_jax.report import measures
 from galaxy_jax.report.style import ACCENT, NEUTRAL, SERIES, WIDTH, Chart, new, place, png, styled
@@ -16,6 +16,11 @@ def _short(name):
   return name if "+" not in name else "…" + name.rpartition("+")[2]
 
 
+def _is_number(value):
+  """Whether a value has its place on an axis of numbers: False and True are names."""
+  return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
 def chart(numbers: Sequence[int], scores: Sequence[float], tried: dict[str, Sequence], score: str,
           logarithmic: Sequence[str]) -> Chart:
   """One panel of the scores by trial with the lowest so far, and one a setting.
@@ -23,7 +28,7 @@ def chart(numbers: Sequence[int], scores: Sequence[float], tried: dict[str, Sequ
   Args:
     numbers: (T,) of the trials, ascending.
     scores: (T,) lower is better.
-    tried: key → (T,) numbers, or texts where it is one of some values.
+    tried: key → (T,) numbers; or texts, truth values or None where it is one of some values.
     score: what the scores are, "error" for instance.
     logarithmic: the keys whose numbers are drawn on a logarithmic axis.
   """
@@ -35,16 +40,23 @@ def chart(numbers: Sequence[int], scores: Sequence[float], tried: dict[str, Sequ
     figure = new(height)
     for panel, (key, values) in enumerate({"trial": numbers, **tried}.items()):
       axes = place(figure, 0.66, height - 0.35 - _PANEL - panel * (_PANEL + _BELOW), WIDTH - 0.66 - 0.2, _PANEL)
-      if any(isinstance(value, str) for value in values):
+      whole = all(isinstance(value, (int, np.integer)) for value in values)
+      if not all(_is_number(value) for value in values):
+        values = [str(value) for value in values]
         names = sorted(set(values), key=lambda text: (text != "none", text.count("+"), text))
         values = [names.index(value) for value in values]
         axes.set_xticks(range(len(names)), [_short(name) for name in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
       elif key in logarithmic:
         axes.set_xscale("log")
+        if whole:
+          axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+          axes.xaxis.set_major_formatter("{x:g}")
+          axes.xaxis.set_minor_formatter(NullFormatter())
+      elif whole:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
       if not panel:
         axes.step(values, np.minimum.accumulate(scores), where="post", color=NEUTRAL, linewidth=1.0)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_title(f"{label} of {len(scores)} trials")
       axes.plot(values, scores, "o", color=ACCENT, markersize=4, alpha=0.7)
       axes.plot(values[lowest], scores[lowest], "o", color=SERIES[1], markersize=6)
