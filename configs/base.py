@@ -179,7 +179,7 @@ def get_config() -> ml_collections.ConfigDict:
   pretrain.eval.checkpoint = "latest"  # with whose parameters the run starts: latest or best
 
   # What python -m galaxy_jax.search tries: nested like the config, with one of ("uniform", lowest, highest),
-  # ("log", lowest, highest) and ("choice", value, value, …) for a key.
+  # ("log", lowest, highest) and ("choice", value, value, …) for a key; of a key that is a whole number, whole ones.
   c.search = ml_collections.ConfigDict()
   return c
 
