@@ -1,5 +1,6 @@
 """The report: measures against hand-made values, the page against its own promises."""
 import html.parser
+import io
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from galaxy_jax import report
-from galaxy_jax.report import figures, measures
+from galaxy_jax.report import figures, measures, page, style
 from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
 
 _VOID = {"meta", "link", "img", "wbr", "br", "hr"}
@@ -262,3 +263,46 @@ def test_the_few_steps_left_at_the_end_of_training_are_no_point_of_the_curve():
   for last, end in ((201, 200), (219, 219)):
     chart, = figures.curves({"train/rmse": [*points, (last, 0.05)]})
     assert f"(step {end})" in chart.caption
+
+
+def drawn(monkeypatch, module):
+  """The figures that a module makes from here on, in a list that fills."""
+  made = []
+  monkeypatch.setattr(module, "png", lambda figure: made.append(figure) or style.png(figure))
+  return made
+
+
+def test_a_single_step_has_one_label_on_its_axis(monkeypatch):
+  made = drawn(monkeypatch, figures)
+  figures.curves({"train/loss": [(1, 2.0)], "eval/loss": [(1, 1.5)]})
+  assert [tick.get_text() for tick in made[0].axes[0].get_xticklabels()] == ["1"]
+
+
+def test_only_what_can_be_better_has_a_best_point(monkeypatch):
+  names = ("learning_rate", "images_per_second", "eval/gradient_norm", "eval/parameter_norm", "eval/loss")
+  made = drawn(monkeypatch, figures)
+  charts = figures.curves({name: [(1, 0.1), (2, 0.3), (3, 0.2)] for name in names})
+  best = {chart.name: len(figure.axes[0].lines) > 1 for chart, figure in zip(charts, made, strict=True)}
+  assert best == {"curve_loss": True, "curve_learning_rate": False, "curve_images_per_second": False,
+                  "curve_gradient_norm": False, "curve_parameter_norm": False}
+  assert [chart.name for chart in charts if "highest" in chart.caption or "lowest" in chart.caption] == ["curve_loss"]
+
+
+@pytest.mark.parametrize("names", [("smooth, completely round", "W" * 30), ("a galaxy with WWWWWWWWWWWWWWWW", "b")])
+def test_names_and_counts_of_classes_are_not_cut(names):
+  counted = np.repeat([0, 1], [1234567, 10])
+  chart = figures.class_occurrences(counted, counted, names=names, truth="labelled")
+  pixels = np.asarray(Image.open(io.BytesIO(chart.png)).convert("L"))
+  assert (pixels[:, :4] == 255).all() and (pixels[:, -4:] == 255).all()
+
+
+def test_tables_scroll_by_themselves_and_break_names_between_words():
+  shown = page.table(("class", "one", "two", "three"), [("completely_round", "0.5", "x" * 17, "0.1 to 0.2")], "A", "b")
+  assert shown.startswith('<div class="scroll"') and shown.endswith("</table></div>")
+  assert "completely_<wbr>round" in shown
+  # What is longer than a number may break, a number may not.
+  assert "<td class=number>0.5<" in shown and '<td class="number long">xxx' in shown
+  assert "class=many" not in shown
+  assert "class=many" in page.table(("class", *"abcdef"), [("spiral", *["100.0%"] * 6)], "A", "b")
+  assert re.search(r"\.scroll tbody th {[^}]*overflow-wrap: normal", page.CSS)
+  assert re.search(r"\.scroll {[^}]*overflow-x: auto", page.CSS)

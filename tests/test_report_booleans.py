@@ -1,6 +1,7 @@
 """The report's part on answers by themselves: what is right and wrong, and the curves by epoch."""
 import numpy as np
 import pytest
+from test_report import drawn
 
 from galaxy_jax import report
 from galaxy_jax.report import booleans, epochs
@@ -46,6 +47,17 @@ def test_curves_by_epoch():
   np.testing.assert_array_equal(curves["eval"], ([1, 2], [3.0, 2.0]))
   assert epochs.by_epoch(history, "rmse") == {}
   assert epochs.by_epoch({"train/loss": [(1, 1.0)]}, "loss") == {}
+
+
+def test_epochs_have_names_apart_and_a_logarithmic_axis_where_the_first_is_large(monkeypatch):
+  made = drawn(monkeypatch, epochs)
+  history = {"epoch": [(1, 1.0), (2, 2.0), (3, 3.0)], "train/loss": [(1, 50.0), (2, 0.6), (3, 0.5)],
+             "eval/loss": [(1, 0.7), (2, 0.52), (3, 0.501)], "train/rmse": [(1, 0.2), (3, 0.1)]}
+  epochs.charts(history)
+  loss, error = (figure.axes[0] for figure in made)
+  assert (loss.get_yscale(), error.get_yscale()) == ("log", "linear")
+  heights = {text.get_text(): text.get_position()[1] for text in loss.texts}
+  assert heights.keys() == {"train", "eval"} and heights["eval"] - heights["train"] > 0.07
 
 
 def test_the_page_has_the_part_where_it_is_asked_for(fractions, tmp_path):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_fscore_support, roc_auc_score
-from test_report import Page
+from test_report import Page, drawn
 
-from galaxy_jax.report import class_measures, compare
+from galaxy_jax.report import class_figures, class_measures, compare
 from galaxy_jax.report.__main__ import read
 from galaxy_jax.report.classes import ClassRun, write
 
@@ -86,6 +86,8 @@ def test_the_page_is_whole_and_its_figures_lie_beside_it(written):
                    "class_occurrences", "attention_right", "attention_wrong", "gallery_right", "gallery_wrong",
                    "gallery_worst_class"}
   assert "curve_error" not in names  # the accuracy once more
+  # The scores have the page's width.
+  assert re.search(r'</figure></div><div class="scroll"[^>]*><table class=many><caption><strong>Scores', page.source)
   for path in (folder / "figures").iterdir():
     with Image.open(path) as image:
       image.load()
@@ -99,6 +101,17 @@ def test_galaxies_without_labels_and_networks_without_maps(tmp_path):
   assert "None of them has a label" in text and "There is no map of it." in text and "Labelled" not in text
   assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {"class_occurrences", "gallery_first"}
   assert "Where the network looked" not in Page(write(run._replace(explain=None), tmp_path / "b")).text
+
+
+def test_a_class_without_a_labelled_galaxy_has_no_rates(monkeypatch):
+  made = drawn(monkeypatch, class_figures)
+  charts = class_figures.confusion(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 6]]), ["a", "b", "c"])
+  counts, rates = ([text.get_text() for text in figure.axes[0].texts] for figure in made)
+  assert counts == ["3", "1", "0", "0", "0", "0", "2", "0", "6"]
+  assert rates == ["75", "25", "0", "–", "–", "–", "25", "0", "75"]
+  assert all("b: – of 0" in chart.alt for chart in charts)
+  assert "no galaxy" in charts[1].caption
+  assert "no galaxy" not in class_figures.confusion(np.eye(2, dtype=int), ["a", "b"])[1].caption
 
 
 def test_maps_are_made_once_for_right_and_wrong_galaxies(tmp_path):
@@ -137,12 +150,14 @@ def test_what_does_not_belong_together_is_refused(tmp_path, change, message):
   assert not list(tmp_path.iterdir())
 
 
-def finished(folder, *, rate, accuracy, notes=()):
+def finished(folder, *, rate, accuracy, notes=(), classes=None, **config):
   """What a finished run leaves that a comparison reads."""
   folder.mkdir(parents=True)
   (folder / "config.json").write_text(json.dumps({"name": folder.name, "model": {"name": "resnet18"},
-                                                  "optimizer": {"learning_rate": rate}, "eval": {"zooms": [1.0]}}))
-  (folder / "metrics.json").write_text(json.dumps({"accuracy": accuracy, "accuracy/round": 0.25}))
+                                                  "optimizer": {"learning_rate": rate}, "eval": {"zooms": [1.0]},
+                                                  **config}))
+  (folder / "data.json").write_text(json.dumps({"train": {"classes": classes} if classes else {}}))
+  (folder / "metrics.json").write_text(json.dumps({"accuracy": accuracy, "accuracy/round": 0.25, "loss": 1}))
   (folder / "facts.json").write_text(json.dumps(
       {"name": folder.name, "run": {"parameters": 1234567, "training time": "3.1 min"}, "notes": list(notes),
        "data": {"evaluated on": "test, 9 galaxies", "source fingerprint": "ab"}}))
@@ -165,6 +180,41 @@ def test_runs_are_compared(tmp_path):
   assert {path.name for path in (tmp_path / "both_figures").iterdir()} == {"curve_accuracy.png",
                                                                            "curve_training_loss.png"}
   assert "1 run is highest, 0.5, at step 1" in page.text and "not evaluated on the same" not in page.text
+  assert "learn different things" not in page.text and "loss11" in page.text
+
+
+def test_runs_that_learn_different_things_share_no_row_and_no_chart(tmp_path):
+  def make(name, rate, task="classes", **more):
+    return finished(tmp_path / name, rate=rate, accuracy=rate, task=task, **more)
+  runs = read([make("votes", 0.5, "votes"), make("one", 0.25, classes=["round", "edge_on"]),
+               make("two", 0.75, classes=["edge_on", "round"]), make("three", 0.125, classes=["round", "spiral"]),
+               make("debiased", 0.375, "votes", data={"target": "debiased"}),
+               make("outlines", 0.625, "instances", classes=["spiral"])])
+  assert [(group.learnt, [run.label for run in group.runs]) for group in compare.groups(runs)] == [
+      ("vote fractions", ["votes"]), ("2 classes", ["one", "two"]), ("2 classes", ["three"]),
+      ("debiased vote fractions", ["debiased"]), ("outlines of 1 class", ["outlines"])]
+  page = Page(compare.write(runs, tmp_path / "all.html"))
+  assert ("The runs learn different things; their figures stand beside each other only where they learn the same. "
+          "Vote fractions: votes. 2 classes (edge on, round): one and two. 2 classes (round, spiral): three. "
+          "Debiased vote fractions: debiased. Outlines of 1 class (spiral): outlines.") in page.text
+  assert re.findall(r"accuracy(0\.[\d.]+)loss", page.text) == ["0.5", "0.250.75", "0.125", "0.375", "0.625"]
+  assert {path.stem for path in (tmp_path / "all_figures").iterdir()} == {
+      f"curve_{quantity}_{number}" for quantity in ("accuracy", "training_loss") for number in range(1, 6)}
+  accuracies = [image["alt"] for image in page.all("img") if "Accuracy" in image["alt"]]
+  assert "Accuracy, 2 classes" in accuracies[1] and "one is" in accuracies[1] and "two is" in accuracies[1]
+  assert not any(name in accuracies[0] for name in ("one is", "three is", "debiased is"))
+
+
+def test_losses_are_beside_each_other_only_where_they_are_the_same(tmp_path):
+  losses = {"a": "squared_error", "b": "squared_error", "c": "dirichlet_multinomial"}
+  runs = read([finished(tmp_path / name, rate=0.1, accuracy=0.5, loss={"name": loss})
+               for name, loss in losses.items()])
+  runs[2].facts["data"]["evaluated on"] = "other galaxies"
+  page = Page(compare.write(runs, tmp_path / "all.html"))
+  assert {path.stem for path in (tmp_path / "all_figures").iterdir()} == {
+      "curve_accuracy", "curve_training_loss_squared_error", "curve_training_loss_dirichlet_multinomial"}
+  assert "loss, squared error11–" in page.text and "loss, dirichlet multinomial––1" in page.text
+  assert "accuracy0.50.50.5" in page.text and "The runs were not evaluated on the same galaxies." in page.text
 
 
 def test_folders_without_a_finished_run_are_named(tmp_path):

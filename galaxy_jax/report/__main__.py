@@ -1,4 +1,4 @@
-"""Compares finished runs, of votes or classes, on one page.
+"""Compares finished runs on one page; those that learn different things stand apart.
 
   python -m galaxy_jax.report --workdirs=runs/a,runs/b,runs/c --output=compare.html
 """
@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 logger = logging.getLogger(__name__)
 
 #: What a finished run has left in its folder.
-_FILES = ("config.json", "metrics.csv", "facts.json", "metrics.json")
+_FILES = ("config.json", "data.json", "metrics.csv", "facts.json", "metrics.json")
 
 
 def read(folders: list[str]) -> list[compare.Finished]:
@@ -42,7 +42,7 @@ def read(folders: list[str]) -> list[compare.Finished]:
       label = f"{number} {label}"
     facts, metrics = (json.loads((path / name).read_text()) for name in ("facts.json", "metrics.json"))
     result.append(compare.Finished(label, workdirs.settings(workdirs.read_config(path)), metrics, facts,
-                                   read_history(path / "metrics.csv")))
+                                   read_history(path / "metrics.csv"), workdirs.read_classes(path)))
   return result
 
 

@@ -24,19 +24,22 @@ def confusion(counts: np.ndarray, names: list[str]) -> list[Chart]:
     names: of the classes, in words.
   """
   labelled = counts.sum(1, keepdims=True)
-  rates = counts / np.maximum(labelled, 1)
+  rates = np.where(labelled, counts / np.maximum(labelled, 1), np.nan)
+  share = lambda rate, form: form.format(rate) if np.isfinite(rate) else "–"
   off = counts - np.diag(np.diagonal(counts))
   row, column = np.unravel_index(np.argmax(off), off.shape)
   most = (f"The most frequent mistake: {off[row, column]:,} of {labelled[row, 0]:,} of the class “{names[row]}” "
           f"predicted as “{names[column]}”." if off.any() else "There is no mistake.")
-  spoken = "; ".join(f"{name}: {rates[i, i]:.0%} of {labelled[i, 0]:,}" for i, name in enumerate(names))
+  spoken = "; ".join(f"{name}: {share(rates[i, i], '{:.0%}')} of {labelled[i, 0]:,}" for i, name in enumerate(names))
   return [
       Chart("confusion_counts", "Confusion, in galaxies", _matrix(counts, rates, names, "{:,.0f}".format),
             f"Confusion matrix of counts. On the diagonal, {spoken}.",
             f"How many galaxies of each labelled class, a row, were predicted as which, a column. {most}"),
-      Chart("confusion_rates", "Confusion, as rates", _matrix(100 * rates, rates, names, "{:.0f}".format),
+      Chart("confusion_rates", "Confusion, as rates",
+            _matrix(100 * rates, rates, names, lambda rate: share(rate, "{:.0f}")),
             f"Confusion matrix of rates. On the diagonal, {spoken}.",
-            "The same as per cent of each row: the diagonal is the accuracy on each class."),
+            "The same as per cent of each row: the diagonal is the accuracy on each class."
+            + (" Rows without colour are of classes that no galaxy is labelled with." if not labelled.all() else "")),
   ]
 
 
@@ -54,7 +57,7 @@ def _matrix(shown, shades, names, text):
       size = 9 if count <= 6 else 7.5 if count <= 8 else 6.5
       for row in range(count):
         for column in range(count):
-          # viridis is dark below and light above.
+          # viridis is dark below and light above; a row without a galaxy has no colour.
           axes.text(column, row, text(shown[row, column]), ha="center", va="center", fontsize=size,
                     color="white" if shades[row, column] < 0.6 else INK)
     small = 8 if count <= 8 else 7 if count <= _MANY else 5

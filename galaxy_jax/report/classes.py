@@ -89,7 +89,7 @@ def write(run: ClassRun, workdir: str | Path) -> Path:
   sections = [
       page.Section("learning", "Learning curves", page.figures(curves)),
       page.Section("confusion", "Which classes are confused",
-                   f'<div class="pair">{"".join(map(page.figure, confusion))}{table}</div>' if confusion else ""),
+                   page.figures(confusion) + table),
       page.Section("thresholds", "What probabilities are worth", page.figures(thresholds)),
       page.Section("classes", "Classes", page.figures([occurrences, *shown_examples])),
       page.Section("galaxies", "Right and wrong" if len(known) else "Galaxies", galleries, new_page=True),

@@ -2,7 +2,8 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from galaxy_jax.report.style import SERIES, WIDTH, Chart, new, place, png, styled
+from galaxy_jax.report import figures
+from galaxy_jax.report.style import SERIES, Chart, new, png, styled
 
 #: What is drawn: the name of the curve, its title, and what becomes of its values.
 _QUANTITIES = (("loss", "Loss by epoch", lambda value: value), ("rmse", "Mean squared error by epoch", np.square))
@@ -47,16 +48,16 @@ def charts(history: dict[str, list[tuple[int, float]]]) -> list[Chart]:
     if max((len(numbers) for numbers, _ in curves.values()), default=0) < 2:
       continue
     with styled():
-      figure = new(2.95)
-      axes = place(figure, 0.66, 0.5, WIDTH - 0.66 - 0.55, 2.2)
+      figure = new(figures.CURVES_HEIGHT)
+      axes = figures.curve_axes(figure, curves, np.concatenate([values for _, values in curves.values()]))
+      ends = []
       for (series, (numbers, values)), colour in zip(curves.items(), SERIES, strict=False):
         axes.plot(numbers, values, color=colour, marker="o", markersize=3)
-        axes.annotate(series, (numbers[-1], values[-1]), xytext=(5, 0), textcoords="offset points", color=colour,
-                      va="center")
-      axes.grid(axis="y")
+        ends.append((series, values[-1], colour))
       axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10), integer=True))
       axes.set_xlabel("epoch")
       axes.set_title(title)
+      figures.label_ends(axes, ends)
       image = png(figure)
     said = "; ".join(f"{series} ends at {values[-1]:.4g}, lowest {values.min():.4g} in epoch {numbers[values.argmin()]}"
                      for series, (numbers, values) in curves.items())

@@ -2,10 +2,11 @@
 
 Each function takes plain arrays and returns `Chart`s: the PNG with the words that belong to it.
 """
+import re
 import textwrap
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from galaxy_jax.report import measures
 from galaxy_jax.report.style import ACCENT, INK, NEUTRAL, SERIES, WIDTH, Chart, new, place, png, styled
@@ -15,6 +16,8 @@ from tfds_builders.gz2_tree import QUESTIONS
 _MANY = 150
 #: Letters of a series' name that are drawn beside its curve; the caption has it in full.
 _LONGEST_NAME = 14
+#: Inches, of a figure of curves.
+CURVES_HEIGHT = 2.95
 
 
 def _moving_mean(values, window):
@@ -54,15 +57,40 @@ def _by_quantity(history):
 
 def _best(quantity, values):
   """The index of a curve's best point with the word for it, or None where neither end is better."""
-  if "accuracy" in quantity or quantity in ("macro_f1", "learning_rate"):
+  if "accuracy" in quantity or quantity == "macro_f1":
     return int(np.argmax(values)), "highest"
   if quantity in ("error", "cross_entropy") or "loss" in quantity or "rmse" in quantity:
     return int(np.argmin(values)), "lowest"
   return None
 
 
-def _label_ends(axes, ends):
-  """Writes each series' name at its right end, moved apart where two would meet."""
+def curve_axes(figure, names, values, *, linear=False):
+  """The axes of a figure of curves, with room for the curves' names on their right.
+
+  Args:
+    figure: `CURVES_HEIGHT` inches tall.
+    names: of the curves.
+    values: (N,) of all curves; positive ones that span more than a factor of 20 get a logarithmic axis.
+    linear: whether the axis is linear in any case.
+
+  Returns:
+    The axes; `axes.get_yscale()` tells which they are.
+  """
+  margin = 0.15 + 0.09 * min(_LONGEST_NAME, max(map(len, names)))
+  axes = place(figure, 0.66, 0.5, WIDTH - 0.66 - margin, 2.2)
+  if not linear and values.min() > 0 and values.max() > 20 * values.min():
+    axes.set_yscale("log")
+  axes.grid(axis="y")
+  return axes
+
+
+def label_ends(axes, ends):
+  """Writes each curve's name at its right end, moved apart where two would meet.
+
+  Args:
+    axes: with the curves drawn.
+    ends: (name, last value, colour) of each.
+  """
   axes.autoscale_view()
   at = axes.transData + axes.transAxes.inverted()
   heights = sorted((at.transform((0, y))[1], name, colour) for name, y, colour in ends)
@@ -72,11 +100,13 @@ def _label_ends(axes, ends):
     axes.text(1.02, last, name[:_LONGEST_NAME], color=colour, va="center", transform=axes.transAxes, parse_math=False)
 
 
-def curves(history) -> list[Chart]:
+def curves(history, *, of="", suffix="") -> list[Chart]:
   """One chart for each quantity logged: loss, RMSE and accuracy first, the learning rate last.
 
   Args:
     history: {"train/loss": [(step, value), …], …}; what follows the first slash is the quantity.
+    of: what the quantities are of, for the titles, where other curves have the same quantities.
+    suffix: of the charts' names, then.
 
   Returns:
     A chart for each quantity with a finite value; none from an empty history.
@@ -87,17 +117,13 @@ def curves(history) -> list[Chart]:
   names = list(dict.fromkeys(name for series in quantities.values() for name in series))
   colours = dict(zip(names, SERIES * len(names), strict=False))
   for quantity, series in quantities.items():
-    label = measures.words(quantity)
+    label = f"{measures.words(quantity)}, {of}" if of else measures.words(quantity)
     said, ends = [], []
     with styled():
-      figure = new(2.95)
-      # The names stand right of the curves.
-      margin = 0.15 + 0.09 * min(_LONGEST_NAME, max(map(len, series)))
-      axes = place(figure, 0.66, 0.5, WIDTH - 0.66 - margin, 2.2)
-      values = np.concatenate([value for _, value in series.values()])
-      log = values.min() > 0 and values.max() > 20 * values.min() and quantity != "learning_rate"
-      if log:
-        axes.set_yscale("log")
+      figure = new(CURVES_HEIGHT)
+      axes = curve_axes(figure, series, np.concatenate([value for _, value in series.values()]),
+                        linear=quantity == "learning_rate")
+      log = axes.get_yscale() == "log"
       for name, (step, value) in series.items():
         colour = colours[name]
         line = value
@@ -113,21 +139,24 @@ def curves(history) -> list[Chart]:
           axes.plot(step[index], value[index], "o", color=colour, markersize=5, markeredgecolor="white")
           text += f"is {word}, {value[index]:.4g}, at step {step[index]:,.0f} and "
         said.append(text + f"ends at {value[-1]:.4g} (step {step[-1]:,.0f})")
-      axes.grid(axis="y")
       axes.set_xlabel("step")
       axes.set_title(label, parse_math=False)
-      axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10), integer=True))
+      steps = np.unique(np.concatenate([step for step, _ in series.values()]))
+      # A single step has no whole numbers beside it on the axis.
+      axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10), integer=True) if len(steps) > 1
+                                   else FixedLocator(steps))
       axes.xaxis.set_major_formatter("{x:,.0f}")
-      _label_ends(axes, ends)
+      label_ends(axes, ends)
       caption = f"{measures.capital(label)} against training step: {'; '.join(said)}."
       if any(_noisy(value, log) for _, value in series.values()):
         caption += " A noisy curve is pale, with its moving mean over it."
-      charts.append(Chart(f"curve_{_file_name(quantity)}", label, png(figure), f"Line chart. {caption}", caption))
+      name = f"curve_{_file_name(quantity)}{suffix}"
+      charts.append(Chart(name, label, png(figure), f"Line chart. {caption}", caption))
   return charts
 
 
 def _file_name(text):
-  return "".join(letter if letter.isalnum() else "_" for letter in text)
+  return re.sub(r"[\W_]+", "_", text)
 
 
 def rmse_by_question(predicted, voted) -> Chart:
@@ -229,19 +258,26 @@ def class_occurrences(predicted_class, true_class=None, *, names=measures.MAIN_C
   tall = max(1.2, 0.4625 * kinds)
   with styled():
     figure = new(tall + 0.5)
-    axes = place(figure, 1.72, 0.15, 2.58, tall)
+    axes = figure.add_axes((0, 0, 1, 1))
+    texts = []
     for row, (name, _, colour) in enumerate(series):
       at = np.arange(kinds) + (row - (len(series) - 1) / 2) * height
       axes.barh(at, counts[name], height=0.9 * height, color=colour)
       for y, count in zip(at, counts[name], strict=True):
-        axes.text(count + 0.015 * most, y, f"{count:,}", va="center", fontsize=9, color=INK)
-      axes.annotate(name, (0.35 * row, 1 + 0.075 / tall), xycoords="axes fraction", color=colour, fontweight="bold")
-    axes.set_yticks(np.arange(kinds), ["\n".join(textwrap.wrap(name, 24)) for name in names], parse_math=False)
+        texts.append(axes.annotate(f"{count:,}", (count, y), (3, 0), textcoords="offset points", va="center",
+                                   fontsize=9, color=INK))
+      axes.annotate(name, (0, 1), (66 * row, 5), xycoords="axes fraction", textcoords="offset points", color=colour,
+                    fontweight="bold")
+    axes.set_yticks(np.arange(kinds), ["\n".join(textwrap.wrap(name, 20)) for name in names], parse_math=False)
     axes.set_ylim(kinds - 0.5, -0.5)
-    axes.set_xlim(0, 1.15 * most)
+    axes.set_xlim(0, most)
     axes.tick_params(axis="y", length=0)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
+    # The names and the counts take what room they need, the bars what is left.
+    left, right = (0.16 + max(text.get_window_extent().width for text in some) / figure.dpi
+                   for some in (axes.get_yticklabels(), texts))
+    axes.set_position((left / WIDTH, 0.15 / (tall + 0.5), (WIDTH - left - right) / WIDTH, tall / (tall + 0.5)))
     image = png(figure)
   common = int(np.argmax(counts["predicted"]))
   caption = (f"{meaning} Most often predicted is “{names[common]}”: {counts['predicted'][common]:,} of "

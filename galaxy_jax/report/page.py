@@ -21,6 +21,10 @@ from galaxy_jax.report.stylesheet import CSS
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 #: The largest side of an embedded galaxy, pixels; the cards are no wider.
 _CARD_PIXELS = 288
+#: Letters of a table's cell that stay on one line: those of an interval, "0.123 to 0.456".
+_NUMBER = 16
+#: Letters of a row's numbers for which a phone has room beside a name.
+_BESIDE = 34
 
 
 class Card(NamedTuple):
@@ -70,7 +74,7 @@ def value(item, name: str = "") -> str:
 
 def _breakable(text: str) -> str:
   """Escaped text that may go to the next line within a path or a name; what is copied stays the same."""
-  return re.sub(r"([/_=])", r"\1<wbr>", escape(text))
+  return re.sub(r"([/_=]|\.(?=[a-z]))", r"\1<wbr>", escape(text))
 
 
 def _data_uri(kind: str, content: bytes) -> str:
@@ -137,7 +141,10 @@ def class_table(predicted: np.ndarray, voted: np.ndarray) -> str:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]], title: str, explanation: str) -> str:
-  """A table whose first column is names and whose others are numbers, written as they come.
+  """A table whose first column is names and whose others are numbers or words, written as they come.
+
+  Names break between words alone; where a screen is too narrow for the table, it scrolls by itself and not the page.
+  Where the numbers alone fill a phone's screen, each row has its name above them there.
 
   Args:
     head: the columns' names.
@@ -147,13 +154,19 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]], title: str, explan
   Returns:
     HTML.
   """
+  def cell(text):
+    return (f"<td class=number>{escape(text)}</td>" if len(text) <= _NUMBER
+            else f'<td class="number long">{_breakable(text)}</td>')
   first, *others = head
+  letters = sum(max(min(len(row[column]), _NUMBER) for row in [head, *rows]) for column in range(1, len(head)))
   cells = "".join(f'<th scope="col" class="number">{escape(name)}</th>' for name in others)
   body = "".join(f'<tr><th scope="row">{_breakable(name)}</th>'
-                 + "".join(f"<td class=number>{escape(number)}</td>" for number in numbers) + "</tr>"
+                 + "".join(map(cell, numbers)) + "</tr>"
                  for name, *numbers in rows)
-  return (f"<table><caption><strong>{escape(title)}</strong> {escape(explanation)}</caption>"
-          f'<thead><tr><th scope="col">{escape(first)}</th>{cells}</tr></thead><tbody>{body}</tbody></table>')
+  return (f'<div class="scroll" role="region" aria-label="{escape(title)}" tabindex="0">'
+          f"<table{' class=many' * (letters > _BESIDE)}>"
+          f"<caption><strong>{escape(title)}</strong> {escape(explanation)}</caption>"
+          f'<thead><tr><th scope="col">{escape(first)}</th>{cells}</tr></thead><tbody>{body}</tbody></table></div>')
 
 
 def percent(part: float, whole: float) -> str:

@@ -52,16 +52,33 @@ figure { margin: 0 0 1.6rem; break-inside: avoid; }
 .cards dd { margin: 0 0 .35rem; }
 code { font: .95em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 table { width: 100%; margin: 0 0 1.6rem; border-collapse: collapse; }
+.scroll { overflow-x: auto; margin: 0 0 1.6rem; }
+.scroll table { margin: 0; }
+.pair + .scroll { margin-top: 1.6rem; }
+.scroll caption { position: sticky; left: 0; max-width: calc(100vw - 2rem); }
+.scroll tbody th { position: sticky; left: 0; background: var(--page); overflow-wrap: normal; }
 caption { padding: 0 0 .5rem; text-align: left; color: var(--soft); }
 caption strong { color: var(--ink); }
 th, td { padding: .38rem 0; border-top: 1px solid var(--line); text-align: left; vertical-align: top;
   font-weight: 400; }
 th + td, td + td, th + th { padding-left: .6rem; }
 thead th { border-top: 0; color: var(--soft); vertical-align: bottom; overflow-wrap: normal; }
-.pair > table { break-inside: avoid; }
+.pair > table, .pair > .scroll { break-inside: avoid; }
 .facts th { width: 42%; color: var(--soft); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.number.long { min-width: 8rem; white-space: normal; overflow-wrap: break-word; }
 footer { max-width: 72rem; margin: 2rem auto 0; padding: 1rem; color: var(--soft); border-top: 1px solid var(--line); }
+@media screen and (max-width: 45.99rem) {
+  .scroll table { font-size: .85rem; }
+  .scroll th + td, .scroll td + td, .scroll th + th { padding-left: .35rem; }
+}
+@media screen and (max-width: 34rem) {
+  .many th:first-child { width: 0; max-width: 0; white-space: nowrap; }
+  .many thead th:first-child { overflow: hidden; }
+  .many tbody th { background: none; }
+  .many tbody th wbr { display: none; }
+  .many tbody td { padding-top: 1.85rem; }
+}
 @media (min-width: 46rem) {
   header, main, nav { padding-inline: 2rem; }
   .tiles { grid-template-columns: repeat(4, 1fr); }
@@ -89,6 +106,7 @@ footer { max-width: 72rem; margin: 2rem auto 0; padding: 1rem; color: var(--soft
   .cards article { grid-template-columns: 1fr; grid-template-rows: auto 1fr; }
   .cards .words, .chart figcaption { font-size: 8.5pt; line-height: 1.35; padding: 2mm; }
   .cards h4, .chart h3 { font-size: 9pt; }
+  .scroll { overflow: visible; }
   tr { break-inside: avoid; }
 }
 """
