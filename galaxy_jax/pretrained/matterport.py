@@ -7,7 +7,8 @@ into its variance, the two logits of an anchor become their difference, the devi
 (0.1, 0.1, 0.2, 0.2) go into the proposals' deltas (BOX_WEIGHTS have those of the boxes), and the anchors of a cell,
 whose ratios are width over height there, are turned round: `ratios` must be as good with each one inverted.
 
-What stays different is a pixel: matterport subtracts one from the far edges of boxes before it decodes them.
+What stays different: matterport subtracts one from the far edges of boxes before it decodes them; and its proposals are
+the best 6000 anchors of all levels together, thinned across levels, where ours are the best of each level, thinned there.
 """
 import logging
 import re
