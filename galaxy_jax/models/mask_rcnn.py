@@ -283,7 +283,8 @@ def create(backbone: str = BACKBONE, *, classes: int, width: int = 64, stage_siz
     **options: further attributes of MaskRCNN.
 
   Raises:
-    ValueError: an unknown backbone, option or value, `caffe` without bottlenecks, or anchors that are not one row of sizes for each of five levels.
+    ValueError: an unknown backbone, option or value, `caffe` without bottlenecks, or anchors that are not one row of
+      sizes for each of five levels.
   """
   if backbone not in BACKBONES:
     raise ValueError(f"The backbone of Mask R-CNN is {backbone!r}; expected one of {', '.join(sorted(BACKBONES))}.")
@@ -294,7 +295,8 @@ def create(backbone: str = BACKBONE, *, classes: int, width: int = 64, stage_siz
     raise ValueError(f"pooling is {options['pooling']!r}; expected 'align' or 'corners'.")
   made = BACKBONES[backbone].keywords
   if caffe and not made.get("bottleneck", False):
-    raise ValueError(f"caffe=True puts strides into the 1×1 convolutions of bottlenecks, which {backbone} does not have.")
+    raise ValueError(f"caffe=True puts strides into the first convolutions of bottlenecks, which {backbone} does not "
+                     "have.")
   trunk = Trunk(tuple(stage_sizes or made["stage_sizes"]), made.get("bottleneck", False), width, norm, caffe, remat,
                 dtype, axis_name, tuple(still))
   try:

@@ -8,7 +8,7 @@ into its variance, the two logits of an anchor become their difference, the devi
 whose ratios are width over height there, are turned round: `ratios` must be as good with each one inverted.
 
 What stays different: matterport subtracts one from the far edges of boxes before it decodes them; and its proposals are
-the best 6000 anchors of all levels together, thinned across levels, where ours are the best of each level, thinned there.
+the best 6000 anchors of all levels together, thinned across levels; ours are the best of each level, thinned there.
 """
 import logging
 import re

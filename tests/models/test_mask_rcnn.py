@@ -258,7 +258,7 @@ def test_corners_are_sampled_as_crop_and_resize_does():
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"backbone": "vgg16"}, "is 'vgg16'; expected one of resnet101, resnet18"),
-    ({"caffe": True}, "bottlenecks, which resnet18 does not have"),
+    ({"caffe": True}, "bottlenecks, which resnet18 does not have\\."),
     ({"norm": "layer"}, "norm is 'layer'; expected 'frozen', 'group' or 'batch'"),
     ({"head_norm": "batch"}, "head_norm is 'batch'; expected 'frozen', 'group' or None"),
     ({"pooling": "max"}, "pooling is 'max'"),
