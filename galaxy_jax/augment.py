@@ -235,28 +235,6 @@ def transform_points(matrices, points, *, input_shape, size):
   return jnp.stack([(d * x - b * y) / determinant, (a * y - c * x) / determinant], axis=-1) + (size - 1) / 2
 
 
-def transform_boxes(matrices, boxes, *, input_shape, size):
-  """Takes boxes through the warp: the upright box around the four corners.
-
-  After a rotation that box is looser than one around the object itself; where there is a mask, take it from that.
-
-  Args:
-    matrices: (..., 2, 3), as for `warp`.
-    boxes: (..., N, 4) as (x0, y0, x1, y1), in pixels of the input counted from the outer corner of the first pixel,
-      so that the whole image is (0, 0, W, H).
-    input_shape: (H, W) of the input.
-    size: side of the output, pixels.
-
-  Returns:
-    (..., N, 4) likewise in the output, not clipped to it.
-  """
-  corners = boxes[..., jnp.array([[0, 1], [2, 1], [2, 3], [0, 3]])]
-  # Pixel centres lie half a pixel from the outer corner that boxes are counted from.
-  flat = corners.reshape(*corners.shape[:-3], -1, 2) - 0.5
-  moved = transform_points(matrices, flat, input_shape=input_shape, size=size).reshape(corners.shape) + 0.5
-  return jnp.concatenate([jnp.min(moved, axis=-2), jnp.max(moved, axis=-2)], axis=-1)
-
-
 def colour(keys, images, *, brightness=0.0, contrast=0.0, saturation=0.0, channel_gain=0.0, pca_noise=0.0, noise=0.0):
   """Changes the colours of each row, and clips to [0, 1]. A strength of 0 turns its part off, at no cost.
 

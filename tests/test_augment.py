@@ -135,17 +135,6 @@ def test_points_go_where_the_image_goes(warp):
     np.testing.assert_allclose([found_x, found_y], [px, py], atol=0.05)
 
 
-def test_boxes_turn_with_the_image():
-  quarter = augment.view_matrices(crop=20, size=20, rotations=(90,))[0]
-  boxes = jnp.array([[0.0, 0.0, 20.0, 20.0], [2.0, 3.0, 6.0, 5.0]])
-  moved = augment.transform_boxes(quarter, boxes, input_shape=(20, 20), size=20)
-  # np.rot90 takes (x, y) to (y, 20 - x).
-  np.testing.assert_allclose(moved, [[0, 0, 20, 20], [3, 14, 5, 18]], atol=1e-4)
-  halved = augment.view_matrices(crop=20, size=10)[None, 0]
-  np.testing.assert_allclose(augment.transform_boxes(halved, boxes[None], input_shape=(20, 20), size=10)[0], boxes / 2,
-                             atol=1e-4)
-
-
 def test_colour_without_strength_is_the_identity():
   images = random_images().astype(np.float32) / 255
   assert augment.colour(row_keys(4), images) is images

@@ -44,6 +44,11 @@ def central_square(width: int, height: int, crop: int | None) -> tuple[int, int,
   return (width - side) // 2, (height - side) // 2, side
 
 
+def averaging(side: int, size: int) -> Image.Resampling:
+  """The filter that makes `size` pixels of more of them, `side`: see the module's docstring."""
+  return Image.Resampling.HAMMING if side % size else Image.Resampling.BOX
+
+
 def decode_image(data: bytes, *, crop: int | None, size: int) -> np.ndarray:
   """Decodes an image, cuts out its central square and scales that.
 
@@ -71,10 +76,10 @@ def decode_image(data: bytes, *, crop: int | None, size: int) -> np.ndarray:
   box = (left / shrink, top / shrink, (left + side) / shrink, (top + side) / shrink)
   if side < shrink * size:
     image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-  elif side % (shrink * size) or left % shrink or top % shrink:
+  elif left % shrink or top % shrink:
     image = image.resize((size, size), Image.Resampling.HAMMING, box=box)
   elif side > shrink * size:
-    image = image.resize((size, size), Image.Resampling.BOX, box=box)
+    image = image.resize((size, size), averaging(side, shrink * size), box=box)
   elif image.size != (size, size):
     image = image.crop(tuple(map(int, box)))
   return np.asarray(image)

@@ -10,11 +10,13 @@ pixels a side:
   ignore   (M,) bool, of these the regions to be left alone, neither object nor background: what the data set ignores,
            objects of a class that is not learnt, and those of which less than LEAST_SEEN lies in the working image
 
-Masks are cut and scaled as the image is (decode.decode_image): a pixel is of an object where at least half of it is.
-What lies outside the working image is cut off. An object of which nothing is left, outside or too thin, has no slot.
-Of more objects than slots the largest are kept, those that count before those to ignore, and the others are background:
-a warning says so. How many there were of each is kept beside the labels, (N,) int32 of a split: `objects`, `cut_off`,
-`emptied`, `without_slot`. A box is not kept: it follows from the mask, also when that has been turned.
+Masks are cut and scaled as the image is (decode.decode_image): a pixel is of an object where at least half of it is, at
+ratios that are not whole as the filter weighs it. What lies outside the working image is cut off. An object of which
+nothing is left, outside or too thin, has no slot. Of more objects than slots the largest are kept, those that count
+before those to ignore, and the others are background: a warning says so. How many there were of each is kept beside the
+labels, (N,) int32 of a split: `objects`, `cut_off`, `emptied`, `without_slot` of the objects that count, and
+`ignored_without_slot` of the regions to ignore. A box is not kept: it follows from the mask, also when that has been
+turned.
 """
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,7 +26,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from galaxy_jax.data.decode import central_square
+from galaxy_jax.data.decode import averaging, central_square
 from galaxy_jax.data.sources import Source
 from galaxy_jax.detection import bit_planes
 from galaxy_jax.tasks.instances import LEAST_SEEN
@@ -36,7 +38,7 @@ logger = logging.getLogger(__name__)
 #: The features that may hold outlines.
 OUTLINES = ("polygons", "masks")
 #: Raised when the same records come to give other labels.
-READER = 1
+READER = 2
 
 
 def names(builder: tfds.core.DatasetBuilder, ignored: Sequence[str]) -> tuple[str, ...]:
@@ -153,12 +155,14 @@ def labels_of(record: Mapping[str, Any], *, slots: int, numbers: Mapping[int, in
   best = np.lexsort((-areas, ignore, ~some))[:min(slots, int(some.sum()))]
   rows = np.sort(best)
   used = len(rows)
+  left_out = some & ~np.isin(np.arange(len(areas)), rows)
   fill = lambda values, kind: np.concatenate([values[rows], np.zeros((slots - used, *values.shape[1:]))]).astype(kind)
   learnt = np.array([numbers.get(int(label), 0) for label in classes], np.int32).reshape(-1)
   count = lambda which: np.int32(np.sum(which))
   return {"masks": bit_planes.pack(fill(masks, bool)), "classes": fill(learnt, np.int32),
           "valid": np.arange(slots) < used, "ignore": fill(ignore, bool), "objects": count(~ignore & some),
-          "cut_off": count((seen < 1) & some), "emptied": count(~some), "without_slot": count(some) - np.int32(used)}
+          "cut_off": count((seen < 1) & some), "emptied": count(~some), "without_slot": count(left_out & ~ignore),
+          "ignored_without_slot": count(left_out & ignore)}
 
 
 def _masks(record, height, width):
@@ -175,20 +179,22 @@ def _scaled(mask, square, size):
   share = inside.sum() / max(mask.sum(), 1)
   if side == size:
     return inside, share
-  # As images are scaled: see decode.decode_image.
-  kind = Image.Resampling.BILINEAR if side < size else Image.Resampling.HAMMING
-  scaled = Image.fromarray(inside.astype(np.uint8) * 255).resize((size, size), kind)
-  return np.asarray(scaled) > 127, share
+  kind = Image.Resampling.BILINEAR if side < size else averaging(side, size)
+  scaled = Image.fromarray(inside.astype(np.float32)).resize((size, size), kind)
+  # Exact halves are in, and may have been rounded down.
+  return np.asarray(scaled) > 0.5 - 1e-6, share
 
 
 def describe(labels: Mapping[str, np.ndarray], split: str) -> None:
   """Says in the log what objects a split has, and what became of those that the working images do not hold."""
   if "objects" not in labels:
     return
-  objects, kept = labels["objects"], labels["valid"].sum()
+  objects, ignored = labels["objects"], (labels["ignore"] & labels["valid"]).sum()
   logger.info("Objects of %s: %d in %d images, %d images without one; %d regions to ignore; %d cut off at the edge, %d "
               "with nothing left in the working image.", split, objects.sum(), len(objects), (objects == 0).sum(),
-              (labels["ignore"] & labels["valid"]).sum(), labels["cut_off"].sum(), labels["emptied"].sum())
-  if lost := labels["without_slot"].sum():
-    logger.warning("%d of %d objects of %s, the smallest of their images, have no slot and count as background: raise "
-                   "config.data.max_instances.", lost, lost + kept, split)
+              ignored, labels["cut_off"].sum(), labels["emptied"].sum())
+  lost, regions = labels["without_slot"].sum(), labels["ignored_without_slot"].sum()
+  if lost or regions:
+    logger.warning("%d of %d objects and %d of %d regions to ignore of %s, the smallest of their images, have no slot "
+                   "and count as background: raise config.data.max_instances.", lost, objects.sum(), regions,
+                   regions + ignored, split)

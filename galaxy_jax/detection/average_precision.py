@@ -31,7 +31,7 @@ class AveragePrecision:
     Args:
       class_names: of the classes.
       masks: whether truth and detections have masks; else boxes alone are judged.
-      limit: the best so many detections of an image and class count.
+      limit: the best so many detections of an image and class count; of an image, where all classes are one.
 
     Raises:
       DataError: pycocotools is not installed.
@@ -52,13 +52,20 @@ class AveragePrecision:
 
     Args:
       truth: boxes (N, 4) y0, x0, y1, x1, pixels; classes (N,), of regions to ignore any number; ignore (N,) bool, may
-        be missing; masks: (N, H, W), or N run lengths as `masks.encode_rle` gives them.
+        be missing; masks: (N, H, W), or N compressed run lengths as `masks.encode_rle` gives them.
       detections: boxes (D, 4), scores (D,), classes (D,), masks as those of the truth.
 
     Raises:
-      ValueError: arrays of different lengths, a class that there is none of, a number that is not finite.
+      ValueError: arrays of different lengths, a class that there is none of, a number that is not finite, masks of
+        different sizes.
     """
     image = {"truth": self._checked(truth, "truth"), "detections": self._checked(detections, "detections")}
+    sizes = sorted({tuple(map(int, mask["size"])) for side in image.values() for mask in side.get("mask", ())})
+    if len(sizes) > 1:
+      named = " and ".join(f"{height} x {width}" for height, width in sizes)
+      raise ValueError(f"The masks of image {len(self)} have {named} pixels: truth and detections of an image are "
+                       "compared in one size. Scale them to it.")
+    image["size"] = sizes[0] if sizes else (0, 0)
     ignore = image["truth"]["ignore"]
     crowd = ignore.astype(np.uint8).tolist()
     for kind in self._kinds:
@@ -110,7 +117,8 @@ class AveragePrecision:
 
     Args:
       kind: box or mask.
-      which: a class; "any" for all as one class; None for all, matched where the classes agree.
+      which: a class; "any" for all as one class; None for all, matched where the classes agree. The limit holds for
+        each class, with "any" for all together.
 
     Returns:
       A list of matching.Matches, whose detections and objects are numbered within what `which` leaves of the image's.
@@ -118,20 +126,25 @@ class AveragePrecision:
     result = []
     for image in self._images:
       truth, found = image["truth"], image["detections"]
-      rows = found["classes"] == which if isinstance(which, int) else np.ones(len(found["classes"]), bool)
-      columns = truth["ignore"] | (truth["classes"] == which) if isinstance(which, int) else slice(None)
+      one = which not in (None, "any")
+      rows = found["classes"] == which if one else np.ones(len(found["classes"]), bool)
+      columns = truth["ignore"] | (truth["classes"] == which) if one else slice(None)
       agree = (found["classes"][:, None] == truth["classes"]) | truth["ignore"]
+      if which is None:
+        rows = _best(found["scores"], found["classes"], self._limit)
       result.append(match(image["overlap_" + kind][rows][:, columns], found["scores"][rows],
-                          truth["ignore"][columns], limit=self._limit,
+                          truth["ignore"][columns], limit=len(rows) if which is None else self._limit,
                           may_match=None if which == "any" else agree[rows][:, columns]))
     return result
 
   def _coco_figures(self, kind, agnostic):
-    truth, found = (self._coco_side(side, kind) for side in ("truth", "detections"))
+    # One category for all where classes do not count: with `useCats` off, pycocotools would put equal scores in the
+    # order of their classes, and `matches` leaves them in that of the rows.
+    categories = 1 if agnostic else len(self._class_names)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its every step there.
-      evaluation = self._eval.COCOeval(self._coco_object(truth), self._coco_object(found),
-                                       "segm" if kind == "mask" else "bbox")
-      evaluation.params.useCats = int(not agnostic)
+      truth, found = (self._coco_object(self._coco_side(side, kind, agnostic), categories)
+                      for side in ("truth", "detections"))
+      evaluation = self._eval.COCOeval(truth, found, "segm" if kind == "mask" else "bbox")
       evaluation.params.maxDets = [self._limit]
       evaluation.evaluate()
       evaluation.accumulate()
@@ -144,14 +157,17 @@ class AveragePrecision:
     return {**{f"ap{end}": mean(slice(None), area) for end, area in _AREAS.items()},
             "ap50": mean(slice(0, 1), 0), "ap75": mean(slice(5, 6), 0)}
 
-  def _coco_side(self, side, kind):
+  def _coco_side(self, side, kind, agnostic):
     annotations = []
     for number, image in enumerate(self._images):
       rows = image[side]
       for i, box in enumerate(rows["box"]):
         crowd = bool(rows["ignore"][i])
-        # A region to ignore is there for every class.
-        for category in range(len(self._class_names)) if crowd else [int(rows["classes"][i])]:
+        if agnostic:
+          categories = [0]
+        else:  # A region to ignore is there for every class.
+          categories = range(len(self._class_names)) if crowd else [int(rows["classes"][i])]
+        for category in categories:
           one = {"id": len(annotations) + 1, "image_id": number, "category_id": category, "bbox": box.tolist(),
                  "area": float(rows["area_" + kind][i]), "iscrowd": int(crowd)}
           if kind == "mask":
@@ -161,12 +177,11 @@ class AveragePrecision:
           annotations.append(one)
     return annotations
 
-  def _coco_object(self, annotations):
+  def _coco_object(self, annotations, categories):
     result = self._coco.COCO()
-    result.dataset = {"annotations": annotations, "images": [{"id": i} for i in range(len(self))],
-                      "categories": [{"id": i} for i in range(len(self._class_names))]}
-    for image, of in zip(result.dataset["images"], self._images, strict=True):
-      image["height"], image["width"] = of["truth"]["size"] or of["detections"]["size"] or (0, 0)
+    images = [{"id": i, "height": image["size"][0], "width": image["size"][1]} for i, image in enumerate(self._images)]
+    result.dataset = {"annotations": annotations, "images": images,
+                      "categories": [{"id": i} for i in range(categories)]}
     result.createIndex()
     return result
 
@@ -176,7 +191,7 @@ class AveragePrecision:
     classes = np.asarray(rows["classes"]).astype(np.int64)
     ignore = np.asarray(rows.get("ignore", np.zeros(number)) if side == "truth" else np.zeros(number)).astype(bool)
     lengths = {"boxes": number, "classes": len(classes), "ignore": len(ignore)}
-    result = {"classes": classes, "ignore": ignore, "size": None}
+    result = {"classes": classes, "ignore": ignore}
     if side == "detections":
       result["scores"] = np.asarray(rows["scores"], np.float64)
       lengths["scores"] = len(result["scores"])
@@ -194,12 +209,18 @@ class AveragePrecision:
     result["box"] = np.concatenate([boxes[:, [1, 0]], size[:, ::-1]], axis=1)
     result["area_box"] = size.prod(1)
     if result.get("mask"):
-      result["size"] = tuple(result["mask"][0]["size"])
       # Objects are sorted into small, medium and large by their masks, as in COCO.
       result["area_mask"] = np.asarray(self._rle.area(result["mask"]), np.float64)
       if side == "truth":
         result["area_box"] = result["area_mask"]
     return {"area_mask": np.zeros(number), **result}
+
+
+def _best(scores, classes, limit):
+  """The rows of the best `limit` of each class, in their order; of equal scores the first comes first."""
+  order = np.argsort(-scores, kind="stable")
+  rows = [order[classes[order] == one][:limit] for one in np.unique(classes)]
+  return np.sort(np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
 def _mean(values) -> float:

@@ -28,7 +28,8 @@ def paste(masks, boxes, height: int, width: int, threshold: float = 0.5):
     threshold: probability from which a pixel is in the mask.
 
   Returns:
-    (R, height, width) bool. For large fields see `paste_window`, which needs memory for the boxes alone.
+    (R, height, width) bool. This is the reference of `paste_window`, which the package uses: it needs memory for the
+    boxes alone.
   """
   rows, inside_rows = _cells(jnp, boxes[:, 0], boxes[:, 2], height, masks.shape[1])
   columns, inside_columns = _cells(jnp, boxes[:, 1], boxes[:, 3], width, masks.shape[2])
@@ -83,22 +84,14 @@ def mask_boxes(masks):
   return jnp.where(jnp.any(masks, axis=(-2, -1))[..., None], boxes, 0.0)
 
 
-def encode_rle(mask, *, compressed: bool = True) -> dict:
-  """A mask (H, W) as COCO's `segmentation`: {"size": [H, W], "counts": text, or a list of runs if not `compressed`}.
-
-  Runs go down the columns; the first, which may be 0, is outside the object.
-  """
+def encode_rle(mask) -> dict:
+  """A mask (H, W) as COCO's compressed `segmentation`: {"size": [H, W], "counts": text}, see tfds_builders.rle."""
   mask = np.asarray(mask) != 0
-  size = [int(side) for side in mask.shape]
-  if compressed:
-    return {"size": size, "counts": rle.encode(mask).decode("ascii")}
-  flat = np.concatenate([[False], mask.ravel(order="F")])
-  changes = np.flatnonzero(flat[1:] != flat[:-1])
-  return {"size": size, "counts": np.diff(changes, prepend=0, append=mask.size).tolist()}
+  return {"size": [int(side) for side in mask.shape], "counts": rle.encode(mask).decode("ascii")}
 
 
 def decode_rle(segmentation: dict) -> np.ndarray:
-  """The mask (H, W) bool of what `encode_rle` gives; raises ValueError where the runs are not those of its size."""
+  """The mask (H, W) bool of what `encode_rle` gives, as tables hold it; raises ValueError where its size is another."""
   return rle.decode(segmentation["counts"], *segmentation["size"])
 
 

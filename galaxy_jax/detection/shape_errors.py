@@ -37,11 +37,12 @@ class MatchedObjects:
     true, found = _side(truth), _side(detections)
     self._images.append((true, _Side(*(values[best_first] for values in found))))
 
-  def errors(self, matches: Sequence[Matches]) -> dict[str, np.ndarray]:
+  def errors(self, matches: Sequence[Matches], *, least: float = -np.inf) -> dict[str, np.ndarray]:
     """The errors of each matched object.
 
     Args:
       matches: of the same images in the same order, where all classes count as one: AveragePrecision.matches of "any".
+      least: detections of a lower score are left out.
 
     Returns:
       {name: (M,)} of the M matched objects, NaN where a mask is empty:
@@ -59,7 +60,7 @@ class MatchedObjects:
                        "many.")
     true, found, same = [np.zeros((0, 4))], [np.zeros((0, 4))], [np.zeros(0)]
     for (there, seen), one in zip(self._images, matches, strict=True):
-      places = np.flatnonzero(one.partners >= 0)
+      places = np.flatnonzero((one.partners >= 0) & (one.scores >= least))
       partners = one.partners[places]
       true.append(there.shapes[partners])
       found.append(seen.shapes[places])

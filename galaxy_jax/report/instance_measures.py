@@ -1,13 +1,12 @@
-"""What a report says of found galaxies in numbers: curves, the score to show them from, and how far shapes are off."""
+"""What a report says of found galaxies in numbers: curves, and the score to show them from."""
 from collections.abc import Sequence
 
 import numpy as np
 
-from galaxy_jax.detection.geometry import shape_errors
 from galaxy_jax.detection.matching import Matches
 from galaxy_jax.report.class_measures import Curve
 
-#: What is measured of a matched galaxy's shape: its key in geometry.shape_errors, in words, and its unit.
+#: What is measured of a matched galaxy's shape: its key in shape_errors.MatchedObjects.errors, in words, and its unit.
 SHAPES = (("centroid", "distance of centroids", "pixels"), ("area", "area, found less outlined", "of the outlined"),
           ("axis_ratio", "axis ratio, found less outlined", ""))
 
@@ -33,22 +32,3 @@ def operating_score(matches: Sequence[Matches]) -> float:
   if not hits.any():
     return 0.0
   return float(scores[np.argmax(2 * np.cumsum(hits) / (np.arange(1, len(hits) + 1) + objects))])
-
-
-def errors_of_shape(matches: Sequence[Matches], found: Sequence[dict], truth: Sequence[dict],
-                    least: float) -> dict[str, np.ndarray]:
-  """How far the masks of matched galaxies are off, see geometry.shape_errors.
-
-  Args:
-    matches: of all images, where all classes count as one.
-    found, truth: of all images, see tasks.instance_scores; detections the best first.
-    least: detections of a lower score are left out.
-
-  Returns:
-    {name: (M,)} of the M matched ones, without those whose mask has no shape.
-  """
-  errors = [shape_errors(there["masks"][partner], true["masks"][partner_of])
-            for one, there, true in zip(matches, found, truth, strict=True)
-            for partner, partner_of in enumerate(one.partners) if partner_of >= 0 and one.scores[partner] >= least]
-  result = {name: np.array([error[name] for error in errors], np.float64) for name, _, _ in SHAPES}
-  return {name: values[np.isfinite(values)] for name, values in result.items()}

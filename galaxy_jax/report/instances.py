@@ -52,12 +52,9 @@ def write(run: InstanceRun, workdir: str | Path) -> Path:
   """Writes `report.html` and `figures/*.png` into the run's folder; returns the page's path."""
   from galaxy_jax.report import figures, instance_figures, page
 
-  side = run.images.shape[1]
-  found = [instance_scores.found(run.predicted, row, side) for row in range(len(run.ids))]
-  truth = [instance_scores.truth(run.labels, row) for row in range(len(run.ids))]
-  judged = instance_scores.InstanceScores(run.names).precision
-  for true, there in zip(truth, found, strict=True):
-    judged.update(true, there)
+  scores = instance_scores.InstanceScores(run.names)
+  scores.update(run.predicted, {**run.labels, "mask": np.ones(len(run.ids), bool)})
+  judged = scores.precision
   agnostic = judged.matches("mask", "any")
   objects = sum(one.objects for one in agnostic)
   least = instance_measures.operating_score(agnostic)
@@ -69,9 +66,10 @@ def write(run: InstanceRun, workdir: str | Path) -> Path:
     table = _table(run, intervals)
     charts = [instance_figures.precision_recall(_precision_recall(run, judged, kind), words)
               for kind, words in (("box", "boxes"), ("mask", "outlines"))]
-    errors = instance_measures.errors_of_shape(agnostic, found, truth, least)
-    shapes = [instance_figures.shapes(errors)] if min(map(len, errors.values())) else []
-  galleries = {name: (heading, [_card(run, row, truth[row], found[row], least) for row in rows])
+    errors = scores.matched.errors(agnostic, least=least)
+    errors = {name: errors[name][np.isfinite(errors[name])] for name, _, _ in instance_measures.SHAPES}
+    shapes = [instance_figures.shapes(errors, least)] if min(map(len, errors.values())) else []
+  galleries = {name: (heading, [_card(run, row, least) for row in rows])
                for name, (heading, rows) in _galleries(judged, objects).items()}
   sheets = [figures.contact_sheet(f"gallery_{name}", [card.image for card in cards], list(map(page.lines, cards)))
             for name, (_, cards) in galleries.items()]
@@ -152,8 +150,12 @@ def _key(run, least):
           f"where precision and recall are best together: {classes}.")
 
 
-def _card(run, row, truth, found, least):
+def _card(run, row, least):
   from galaxy_jax.report import instance_figures, page
+
+  # The masks of the few that are shown, once more: those of a split do not fit into memory together.
+  truth, found = (instance_scores.truth(run.labels, row),
+                  instance_scores.found(run.predicted, row, run.images.shape[1]))
 
   def said(rows):
     counts = np.bincount(rows, minlength=len(run.names))

@@ -41,6 +41,9 @@ class InstanceScores:
   """The task's accumulator: average precision, see detection.average_precision, and the errors of matched shapes.
 
   Beside its figures there is `error`, 1 less the mean of box_ap50 and mask_ap50: lower is better, as the loop wants it.
+
+  Attributes:
+    precision, matched: the two accumulators; neither keeps an image's masks as pixels.
   """
 
   def __init__(self, names: Sequence[str], *, pixel_scale: float | None = None):
@@ -49,17 +52,17 @@ class InstanceScores:
     Raises:
       DataError: pycocotools is not installed.
     """
-    self.precision, self._matched, self._pixel_scale = AveragePrecision(names), MatchedObjects(), pixel_scale
+    self.precision, self.matched, self._pixel_scale = AveragePrecision(names), MatchedObjects(), pixel_scale
 
   def update(self, outputs: Mapping[str, np.ndarray], batch: Mapping[str, np.ndarray]) -> None:
     """Takes the rows of a batch that are no padding."""
     for row in np.flatnonzero(batch["mask"]):
       there, seen = truth(batch, row), found(outputs, row, batch["masks"].shape[1])
       self.precision.update(there, seen)
-      self._matched.update(there, seen)
+      self.matched.update(there, seen)
 
   def result(self) -> dict[str, float]:
     """The figures; NaN where there is nothing to find."""
     figures = self.precision.result()
-    figures |= self._matched.result(self.precision.matches("mask", "any"), pixel_scale=self._pixel_scale)
+    figures |= self.matched.result(self.precision.matches("mask", "any"), pixel_scale=self._pixel_scale)
     return figures | {"error": 1 - (figures["box_ap50"] + figures["mask_ap50"]) / 2}

@@ -69,7 +69,25 @@ def test_more_objects_than_slots_leave_the_largest_in_their_order():
   masks = [small.ellipse(y, 32, r, r) for y, r in ((8, 4), (20, 7), (40, 10), (56, 6))]
   labels, kept = learnt(record(masks, [0, 2, 1, 0]), slots=2)
   np.testing.assert_array_equal(kept, [masks[1], masks[3]])
-  assert labels["classes"].tolist() == [1, 0] and labels["without_slot"] == 2 and labels["objects"] == 3
+  assert labels["classes"].tolist() == [1, 0] and labels["objects"] == 3
+  assert labels["without_slot"] == labels["ignored_without_slot"] == 1
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 4), (32, 4), (12, 2)])
+def test_half_a_pixel_is_enough_and_less_is_not(side, size):
+  """At whole ratios a mask is weighed as pixels are there, by the box filter."""
+  ratio, rng = side // size, np.random.default_rng(0)
+  column = np.zeros((side, side), bool)
+  column[:, ratio:ratio + ratio // 2] = True
+  half = np.concatenate([rng.permutation(ratio**2) < ratio**2 // 2 for _ in range(size**2)])
+  half = half.reshape(size, size, ratio, ratio).swapaxes(1, 2).reshape(side, side)
+  less = half.copy()
+  less[np.argmax(half[:, 0]), 0] = False
+  labels, masks = learnt(record([column, half, less], [0, 0, 0]), size=size)
+  expected = np.ones((3, size, size), bool)
+  expected[0, :, np.arange(size) != 1] = expected[2, 0, 0] = False
+  np.testing.assert_array_equal(masks, expected)
+  assert labels["emptied"] == 0
 
 
 def test_what_the_working_image_does_not_hold():
@@ -130,7 +148,8 @@ def test_records_are_named_and_bad_ones_say_so(caplog):
   with caplog.at_level("INFO"):
     instance_labels.describe(labels, "train")
   assert "Objects of train: 2 in 2 images, 0 images without one; 0 regions to ignore" in caplog.text
-  assert "2 of 4 objects of train, the smallest of their images, have no slot" in caplog.text
+  assert ("0 of 2 objects and 2 of 2 regions to ignore of train, the smallest of their images, have no slot"
+          in caplog.text)
   plain = instance_labels.Learned([{"image": b"", "galaxy_id": 1}], builder(image=tfds.features.Image()), slots=1,
                                   ignored=(), crop=None, size=64)
   assert plain[0] == {"image": b"", "galaxy_id": 1}

@@ -26,7 +26,7 @@ def rows(boxes, classes, *, scores=None, ignore=None):
   return result if ignore is None else result | {"ignore": np.asarray(ignore, bool)}
 
 
-def random_image(rng, *, ignored=True):
+def random_image(rng, *, ignored=True, tied=False):
   number = rng.integers(0, 5)
   corner, size = rng.integers(0, 24, (number, 2)), rng.integers(4, 24, (number, 2))
   boxes, classes = np.concatenate([corner, corner + size], axis=1), rng.integers(0, 2, number)
@@ -38,7 +38,7 @@ def random_image(rng, *, ignored=True):
   said = np.where(rng.uniform(size=len(said)) < 0.2, 1 - said, said)
   found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
   found = np.clip(found, 0, SIDE)
-  scores = rng.uniform(size=len(found))
+  scores = rng.choice([0.25, 0.5, 0.75], len(found)) if tied else rng.uniform(size=len(found))
   return rows(boxes, classes, ignore=ignore), rows(found, said, scores=scores)
 
 
@@ -49,6 +49,11 @@ def judged():
   for _ in range(60):
     collected.update(*random_image(rng))
   return collected
+
+
+def test_nothing_is_printed(judged, capsys):
+  judged.result()
+  assert capsys.readouterr().out == ""
 
 
 def test_perfect_predictions_score_exactly_one():
@@ -66,7 +71,13 @@ def test_perfect_predictions_score_exactly_one():
   assert all(ends == (1, 1) for ends in collected.intervals(draws=20).values())
 
 
-def test_own_figures_are_those_of_pycocotools(judged):
+@pytest.mark.parametrize(("tied", "limit"), [(False, 100), (True, 100), (False, 2), (True, 2)])
+def test_own_figures_are_those_of_pycocotools(tied, limit):
+  """Also where scores are equal, and where there are more detections than count."""
+  rng = np.random.default_rng(0)
+  judged = AveragePrecision(NAMES, limit=limit)
+  for _ in range(60):
+    judged.update(*random_image(rng, tied=tied))
   result = judged.result()
   for kind in ("box", "mask"):
     assert 0.1 < result[f"{kind}_ap50"] < 0.9
@@ -86,6 +97,18 @@ def test_a_case_by_hand():
   assert result["box_voc_ap50"] == pytest.approx(1 / 3 + 2 / 9)
   assert result["box_ap50"] == pytest.approx((34 * 1 + 33 * 2 / 3) / 101)
   assert np.isnan(result["box_ap50_elliptical"]) and not any(name.startswith("mask") for name in result)
+
+
+def test_the_limit_is_of_each_class_or_of_all_as_one():
+  truth = rows([[0, 0, 10, 10], [20, 20, 30, 30]], [0, 1])
+  collected = AveragePrecision(NAMES, limit=1)
+  collected.update(truth, truth | {"scores": [0.9, 0.8]})
+  result = collected.result()
+  for kind in ("box", "mask"):
+    assert result[f"{kind}_ap50"] == result[f"{kind}_voc_ap50"] == 1
+    assert result[f"{kind}_ap50_agnostic"] == pytest.approx(51 / 101)  # recalls 0 to 0.5
+    assert result[f"{kind}_voc_ap50_agnostic"] == 0.5
+    assert len(collected.matches(kind, np.int64(1))[0].scores) == 1 == collected.matches(kind, np.int64(1))[0].objects
 
 
 def test_the_right_place_with_the_wrong_class():
@@ -158,4 +181,6 @@ def test_wrong_rows_are_told():
     collected.update(truth, rows([[0, 0, 10, 10]], [2], scores=[1]))
   with pytest.raises(ValueError, match="not finite"):
     collected.update(truth, rows([[0, 0, 10, 10]], [0], scores=[np.nan]))
+  with pytest.raises(ValueError, match="masks of image 0 have 24 x 48 and 48 x 48 pixels"):
+    collected.update(truth, {**truth, "masks": truth["masks"][:, ::2], "scores": [1]})
   assert len(collected) == 0

@@ -48,6 +48,7 @@ def test_discs_that_are_moved_and_grown():
   assert figures["centroid_68"] == pytest.approx(3.36)  # of 0, 3, 4: 0.36 of the way from 3 to 4
   assert figures["area_median"] == pytest.approx(0) and figures["area_68"] > 0.1
   assert "centroid_arcsec_median" not in matched.result(matches)
+  np.testing.assert_allclose(matched.errors(matches, least=0.5)["centroid"], [3, 0], atol=1e-9)
 
 
 def test_errors_have_their_sign_and_spreads_their_amount():

@@ -13,7 +13,8 @@ from PIL import Image
 from tfds_builders import outlines, rle
 from tfds_builders.errors import DataError, MissingDataError
 from tfds_builders.mask_galaxy.annotation_files import AnnotationFiles
-from tfds_builders.mask_galaxy.validation import validate
+from tfds_builders.mask_galaxy.regions import Annotated, Region
+from tfds_builders.mask_galaxy.validation import arrange, validate
 from tfds_builders.prepare import LEFT_OUT_FILE, prepare
 
 IDS = [587722981746540704 + i for i in range(5)]
@@ -254,6 +255,20 @@ def test_images_without_regions_are_left_out_and_listed_without_an_error(files, 
   assert [(row["item"], row["reason"]) for row in left_out] == [
       (BAD, f"has an image '{BAD}' without regions"), (NAMES[4], "is named by no annotation file")]
   assert "2 images have no regions" in caplog.text
+
+
+def test_the_catalogues_class_is_of_an_object():
+  """Whatever lies nearer to the middle without being one: a point, a polyline, a crowd."""
+  around = {"name": "polygon", "all_points_x": [50, 82, 82, 50], "all_points_y": [52, 52, 80, 80]}
+  point, line = {"name": "point", "cx": 64, "cy": 64}, {"name": "polyline", "all_points_x": [60, 68],
+                                                         "all_points_y": [64, 64]}
+  regions = [Region("region 0", point, None), Region("region 1", line, None),
+             Region("region 2", around | {"all_points_y": [50, 50, 78, 78]}, None, crowd=True),
+             Region("region 3", around, None)]
+  _, classes, ignore = arrange(Annotated("a.jpg", regions), 128, 128, 0)
+  assert classes.tolist() == [2, 2, 2, 0] and ignore.tolist() == [True, True, True, False]
+  _, classes, ignore = arrange(Annotated("a.jpg", regions[:3]), 128, 128, None)  # nothing that needs a class
+  assert classes.tolist() == [2, 2, 2] and ignore.all()
 
 
 def test_classes_from_a_catalogue(files, tmp_path):

@@ -113,8 +113,8 @@ def arrange(image: Annotated, height: int, width: int,
   """Boxes, classes and whether to ignore an image's objects.
 
   A box holds the pixels of the mask and no more. A class is the annotation's; where it has none, the object nearest to
-  the centre of the image is the catalogue's galaxy, and others are of unknown class. Ignored are unknown classes,
-  crowds, and points and polylines, which outline nothing.
+  the centre of the image is the catalogue's galaxy, and others are of unknown class. Ignored are unknown classes, and
+  what is no object: crowds, and points and polylines, which outline nothing.
 
   Args:
     image: what the annotations say; it has regions.
@@ -130,7 +130,9 @@ def arrange(image: Annotated, height: int, width: int,
   """
   boxes = np.array([_box(image.filename, region, height, width) for region in image.regions], np.float32)
   middle = (boxes[:, :2] + boxes[:, 2:]) / 2 - (height / 2, width / 2)
-  nearest = int(np.argmin(np.hypot(*middle.T)))
+  objects = [number for number, region in enumerate(image.regions)
+             if outlines.has_area(region.outline) and not region.crowd]
+  nearest = min(objects, key=np.hypot(*middle.T).__getitem__, default=None)
   classes = np.full(len(boxes), UNKNOWN, np.int64)
   for number, region in enumerate(image.regions):
     if region.label is not None:
@@ -140,9 +142,7 @@ def arrange(image: Annotated, height: int, width: int,
         raise AnnotationError(f"{whose(image.filename)}, whose {region.name} has no class, nor has a catalogue one "
                               "for its galaxy. Put a table that has into the folder, as catalogue.csv")
       classes[number] = central
-  ignore = [label == UNKNOWN or region.crowd or not outlines.has_area(region.outline)
-            for label, region in zip(classes, image.regions, strict=True)]
-  return boxes, classes, np.array(ignore, bool)
+  return boxes, classes, (classes == UNKNOWN) | ~np.isin(np.arange(len(boxes)), objects)
 
 
 def examples(records: Sequence[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
