@@ -29,7 +29,7 @@ from absl import flags
 from tqdm import tqdm
 
 from galaxy_jax import columns, inputs, pictures, sep_outlines, tables
-from galaxy_jax.command import run_command
+from galaxy_jax.command import SOME_FAILED, run_command
 from galaxy_jax.files import write_whole
 from tfds_builders import images
 from tfds_builders.contents import Faults
@@ -41,8 +41,6 @@ from tfds_builders.mask_galaxy.validation import object_id
 
 logger = logging.getLogger(__name__)
 
-#: The exit status where some images could not be used.
-SOME_FAILED = 3
 #: The classes' numbers in tfds_builders.class_lists.MASK_CLASSES -> as annotations have them, and what they mean.
 LETTERS = {SPIRAL: "S", ELLIPTICAL: "E", UNKNOWN: "U"}
 _MEANINGS = {"S": "spiral", "E": "elliptical", "U": "unknown: neither object nor background"}
@@ -171,6 +169,7 @@ def annotate(given: inputs.Input, source: Path, output: Path, settings: Settings
   if folder.resolve() != source.resolve() and folder.resolve().is_relative_to(source.resolve()):
     raise ValueError(f"--output is in {folder}, a folder in --input, where the next call would find its images again. "
                      "Give a folder outside, or that of the images itself.")
+  _check_names(given, source, folder, settings.planes, overwrite)
   entries, failed = {}, 0
   with tqdm(total=given.count, desc="outlining", unit="image", disable=None if progress else True) as bar:
     for part in given.parts(1024, 0):
@@ -178,16 +177,13 @@ def annotate(given: inputs.Input, source: Path, output: Path, settings: Settings
         bar.update()
         try:
           shown, data, pixels = _picture(given.read(name), name, settings.planes)
-          if shown in entries:
-            raise ValueError(f"{name} and {entries[shown]['of']} would both be the image {shown} of the project. "
-                             "Rename one.")
           found = regions(pixels, settings, (classes or {}).get(name, _NO_CLASS))
         except ImageError as error:
           logger.warning("%s %s: it is left out.", given.shown(name), error)
           failed += 1
           continue
-        _lay(folder / shown, data, source, name, overwrite)
-        entries[shown] = {"of": name, "filename": shown, "size": len(data), "regions": found, "file_attributes": {}}
+        _lay(folder / shown, source / name, data)
+        entries[shown] = {"filename": shown, "size": len(data), "regions": found, "file_attributes": {}}
   project = json.dumps(_project(output.stem, folder, list(entries.values())))
   write_whole(output, lambda fresh: Path(fresh).write_text(project))
   counts = [len(entry["regions"]) for entry in entries.values()]
@@ -197,36 +193,61 @@ def annotate(given: inputs.Input, source: Path, output: Path, settings: Settings
 def _picture(data, name, planes):
   """An image as VIA and the builder take it: its name, the file's bytes, and the pixels; raises ImageError."""
   pixels = pictures.pixels_of(data, name, SimpleNamespace(decode=images.decode), planes)
+  shown, as_it_is = _shown(data, name)
+  return shown, data if as_it_is else images.encode_png(pixels), pixels
+
+
+def _shown(data, name):
+  """What an image is called in the project, and whether it stays as it is: others become a PNG."""
   try:
-    opened = images.open_image(data)
+    if images.open_image(data).mode in ("RGB", "L"):
+      return name, True
   except ImageError:
-    opened = None
-  if opened is not None and opened.mode in ("RGB", "L"):
-    return name, data, pixels
+    pass
   folders, slash, _ = name.rpartition("/")
-  return f"{folders}{slash}{inputs.stem(name)}.png", images.encode_png(pixels), pixels
+  return f"{folders}{slash}{inputs.stem(name)}.png", False
 
 
-def _lay(place, data, source, name, overwrite):
-  """Sees to it that an image lies beside the project; raises ValueError where another one does."""
-  if place == source / name:
-    return
-  if place.parent.resolve() == (source / name).parent.resolve():
-    raise ValueError(f"{source / name} would become {place.name} beside it, which the next call would find as an image "
-                     "of its own. Give an --output in another folder.")
-  if place.exists() and place.read_bytes() == data:
-    return
-  if place.exists() and not overwrite:
-    raise ValueError(f"{place} is there already and is another image than {source / name}. Give an --output in another "
-                     "folder, or --overwrite.")
-  place.parent.mkdir(parents=True, exist_ok=True)
-  write_whole(place, lambda fresh: Path(fresh).write_bytes(data))
+def _are_one(place, own):
+  return place.resolve() == own.resolve()
+
+
+def _lay(place, own, data):
+  """Sees to it that an image lies beside the project."""
+  if not (_are_one(place, own) or (place.exists() and place.read_bytes() == data)):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(place, lambda fresh: Path(fresh).write_bytes(data))
+
+
+def _check_names(given, source, folder, planes, overwrite):
+  """Raises ValueError where an image would take the place of another one, before any is written."""
+  names = {}
+  for name in (name for part in given.parts(1024, 0) for name in part.places):
+    try:
+      data = given.read(name)
+      shown, _ = _shown(data, name)
+      place, own = folder / shown, source / name
+      is_itself = _are_one(place, own)
+      beside = place.parent.resolve() == own.parent.resolve() and not is_itself
+      is_there = place.exists() and not (is_itself or overwrite)
+      if shown in names or beside or is_there:
+        data = _picture(data, name, planes)[1]  # what cannot be used takes no place
+    except ImageError:
+      continue
+    if shown in names:
+      raise ValueError(f"{name} and {names[shown]} would both be the image {shown} of the project. Rename one.")
+    if beside:
+      raise ValueError(f"{own} would become {place.name} beside it, which the next call would find as an image of its "
+                       "own. Give an --output in another folder.")
+    if is_there and place.read_bytes() != data:
+      raise ValueError(f"{place} is there already and is another image than {own}. Give an --output in another folder, "
+                       "or --overwrite.")
+    names[shown] = name
 
 
 def _project(name, folder, entries):
   """VIA's project, as its version 2.0.10 and later write one."""
-  metadata = {f"{entry['filename']}{entry['size']}": {key: value for key, value in entry.items() if key != "of"}
-              for entry in entries}
+  metadata = {f"{entry['filename']}{entry['size']}": entry for entry in entries}
   attribute = {"type": "dropdown", "description": "class", "options": _MEANINGS, "default_options": {_NO_CLASS: True}}
   grid = {"img_height": 80, "rshape_fill": "none", "rshape_fill_opacity": 0.3, "rshape_stroke": "yellow",
           "rshape_stroke_width": 2, "show_region_shape": True, "show_image_policy": "all"}

@@ -12,6 +12,9 @@ from absl import app, flags
 
 import tfds_builders
 
+#: The exit status where all went well but for some images that could not be used.
+SOME_FAILED = 3
+
 _OURS = (str(Path(__file__).parent), str(Path(tfds_builders.__file__).parent))
 
 

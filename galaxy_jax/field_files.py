@@ -16,7 +16,8 @@ from tfds_builders import extras
 
 #: Columns that only some images have values for.
 SKY = ("ra", "dec", "area_arcsec2")
-#: Of classes, one after the other; apart for colour-blind eyes too (Okabe and Ito 2008).
+#: Of classes, one after the other, here, on the page (serve/static/outlines.js) and in reports; apart for colour-blind
+#: eyes too (Okabe and Ito 2008), and bright on a dark sky.
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
 #: Pixels that the corners of outlines may be off.
 _TOLERANCE = 0.5

@@ -1,8 +1,8 @@
 """Where the files of each field go, checked before anything is computed: named by flags as one file or as a folder."""
-import tempfile
 from pathlib import Path, PurePosixPath
 
 from galaxy_jax import shards, tables
+from galaxy_jax.files import check_folder, check_not_read
 from galaxy_jax.inputs import Input
 from tfds_builders import extras
 
@@ -50,10 +50,9 @@ class Places:
     if self._given.count > 1:
       raise ValueError(f"--{flag} is {path}, one file, but --input holds {self._given.count:,} images. Name a folder.")
     tables.check_place(path, FILES[flag], f"--{flag}")
-    image = next(self._given.parts(1, 0))
-    others = {"--input": Path(self._given.shown(image.places[0])), "--output": output}
-    if taken := [name for name, other in others.items() if other.resolve() == path.resolve()]:
-      raise ValueError(f"--{flag} is {path}, which is {taken[0]} too. Name another file.")
+    check_not_read(path, f"--{flag}", self._source, self._given)
+    if output.resolve() == path.resolve():
+      raise ValueError(f"--{flag} is {path}, which is --output too. Name another file.")
     shards.check_new(path, overwrite=overwrite)
     check_folder(path.absolute().parent, f"--{flag}")
 
@@ -87,12 +86,3 @@ class Places:
     self._taken.add(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def check_folder(folder: Path, flag: str) -> None:
-  """Raises ValueError where no file can be made in a folder that `flag` named."""
-  try:
-    with tempfile.TemporaryFile(dir=folder):
-      pass
-  except OSError as error:
-    raise ValueError(f"{flag} is in {folder}, where no file can be written: {error.strerror}.") from error

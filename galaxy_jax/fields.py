@@ -1,12 +1,14 @@
 """Objects in fields of any size, by a model that looks at images of one size: scales, tiles that overlap, and back.
 
-A field is scaled, and cut into tiles that overlap and end with it. One that is smaller than a tile stands in its
-middle, its last pixels going on around it; nothing is found there. What tiles show is merged as `merging` says.
+A field is scaled, and cut into tiles that overlap and end with it: what neighbours share tells which parts are of one
+object. A field that is smaller than a tile stands in its middle, its last pixels going on around it; nothing is found
+there. What tiles show is merged as `merging` says.
 
 A detection is cut off where its box touches an edge of its tile that lies within the field. It is left out where
 another tile of that scale shows the same box clear of such edges: what that one says of it counts. So no object is cut
 off that is smaller than the overlap of tiles, less TOUCHES of a tile at both ends.
 """
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -20,8 +22,11 @@ from tfds_builders.images import ImageError
 
 #: Scales that make sense.
 SCALES = (0.01, 100.0)
-#: The scale at which the shorter side of an image fills a tile, as it does in training on cut-outs.
+#: The scale at which the shorter side of an image is as large as the run's working images, as it is in training on
+#: cut-outs; of these a tile is the central part in which the model finds anything.
 FIT = "fit"
+#: The least share of a tile that the next one has to show again: with less nothing tells which parts are of one object.
+LEAST_OVERLAP = 0.05
 #: Least score of an object that commands show, as Farias et al. 2020 have it.
 MIN_SCORE = 0.4
 #: How near a box comes to an edge that it touches, and how far from one it is clear of it, as shares of a tile's side.
@@ -82,21 +87,28 @@ class Tile(NamedTuple):
             and (end >= length or box[axis + 2] <= end - margin))
 
 
-def starts(length: int, side: int, overlap: float) -> tuple[int, ...]:
+def starts(length: int, side: int, overlap: float, least: int = 1) -> tuple[int, ...]:
   """The first pixels of tiles that cover a line.
 
   Args:
     length: of the line, pixels.
     side: of a tile, pixels.
-    overlap: the least share of a tile that it has in common with the next, in [0, 1).
+    overlap: the least share of a tile that it has in common with the next, from LEAST_OVERLAP to less than 1.
+    least: pixels that it has in common with the next at least.
 
   Returns:
     Evenly spread; the first is 0, and the last tile ends with the line. Of a line shorter than a tile one alone, 0 or
     less, with the line in its middle.
+
+  Raises:
+    ValueError: an overlap outside its range.
   """
+  if not LEAST_OVERLAP <= overlap < 1:
+    raise ValueError(f"The overlap of tiles is {overlap:g}; expected a share from {LEAST_OVERLAP:g} to less than 1: "
+                     "tiles that share less do not show which parts are of one object.")
   if length <= side:
     return (-((side - length) // 2),)
-  step = max(1, side - round(overlap * side))
+  step = max(1, side - max(least, round(overlap * side)))
   count = -(-(length - side) // step) + 1
   return tuple(np.linspace(0, length - side, count).round().astype(int).tolist())
 
@@ -110,14 +122,16 @@ def tiles(pixels: np.ndarray, scale: float | str, *, size: int, seen: int,
     scale: pixels that one of the field becomes, or FIT.
     size: side of the images that the model takes.
     seen: side of their central part in which it finds anything; around it they show what is around the tile.
-    overlap: see `starts`.
+    overlap: see `starts`; at a large scale more, so that neighbours share two pixels of the field, up to half a tile.
 
   Raises:
     ImageError: at this scale the field has too few pixels, or too many.
+    ValueError: as `starts`.
   """
   height, width = _new_size(pixels, scale, size)
   scaled = _scaled(pixels, (height, width))
-  tops, lefts = starts(height, seen, overlap), starts(width, seen, overlap)
+  tops, lefts = (starts(new, seen, overlap, min(seen // 2, math.ceil(2 * new / old)))
+                 for new, old in zip((height, width), pixels.shape[:2], strict=True))
   margin, reach = (size - seen) // 2, np.arange(size)
   for top in tops:
     rows = scaled[np.clip(top - margin + reach, 0, height - 1)]

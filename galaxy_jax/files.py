@@ -1,7 +1,8 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and places where they may be written."""
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,47 @@ def write_whole(path: Path, write: Callable[[str], None]) -> None:
 def write_json(path: Path, value: Any) -> None:
   """Writes JSON, whole or not at all."""
   write_whole(path, lambda fresh: Path(fresh).write_text(json.dumps(value, indent=2, sort_keys=True) + "\n"))
+
+
+def check_folder(folder: Path, flag: str) -> None:
+  """Raises ValueError where no file can be made in a folder that `flag` named."""
+  try:
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    raise ValueError(f"{flag} is in {folder}, where no file can be written: {error.strerror}.") from error
+
+
+def check_not_read(path: Path, flag: str, source: str | Path, given: Any) -> None:
+  """Refuses to write over what is read, by whatever name.
+
+  Args:
+    path: what is to be written.
+    flag: the one that named it.
+    source: what --input says.
+    given: what that holds, see inputs.Input.
+
+  Raises:
+    ValueError: it is the input itself, or one of its images.
+  """
+  try:
+    own = os.stat(path)
+  except OSError:  # nothing is there that could be lost
+    return
+
+  def is_own(other):
+    try:
+      return os.path.samestat(os.stat(other), own)
+    except (OSError, ValueError):
+      return False
+  if is_own(Path(source).expanduser()):
+    raise ValueError(f"{flag} is {path}, which is --input too. Name another file.")
+  if "data" in given.identity:  # the images of a data set are no files of their own
+    return
+  for part in given.parts(8192, 0):
+    for place in part.places:
+      if (shown := given.shown(place)) and is_own(shown):
+        raise ValueError(f"{flag} is {path}, which is an image of --input too. Name another file.")
 
 
 @contextlib.contextmanager

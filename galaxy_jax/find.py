@@ -29,8 +29,8 @@ The model knows galaxies at the size at which it saw them: --scale is what a pix
 it that is what the run's own images became to it where it cut squares of one size out of them, else 1. In cut-outs,
 such as those of the challenge and of mask_galaxy, a galaxy fills the image, so that a field with the same pixels wants
 the factor at which those cut-outs were scaled (--scale=0.5 for 256 pixels that became 128), and one with finer or
-coarser pixels a smaller or larger one. `fit` is for cut-outs: the shorter side becomes a tile. Several, as in
---scale=0.25,0.5, are merged.
+coarser pixels a smaller or larger one. `fit` is for cut-outs: the shorter side becomes as large as the run's working
+images. Several, as in --scale=0.25,0.5, are merged.
 
 Fields are looked at in tiles that overlap, see galaxy_jax.fields and merging. An object that is larger than the overlap
 may be cut off in every tile: a larger --overlap costs more tiles, a smaller --scale makes the object smaller.
@@ -51,8 +51,8 @@ from absl import flags
 from tqdm import tqdm
 
 from galaxy_jax import field_files, field_places, fields, finder, inputs, pictures, shards, sky, tables
-from galaxy_jax.command import run_command
-from galaxy_jax.predict import SOME_FAILED
+from galaxy_jax.command import SOME_FAILED, run_command
+from galaxy_jax.files import check_folder, check_not_read
 from tfds_builders import images
 from tfds_builders.fits_files import is_fits
 from tfds_builders.images import ImageError
@@ -174,15 +174,13 @@ def main(_) -> int:
   scales_of(FLAGS.scale, 1.0)
   tables.check_writable(output)
   shards.check_new(output, overwrite=FLAGS.overwrite)
-  field_places.check_folder(output.absolute().parent, "--output")
+  check_folder(output.absolute().parent, "--output")
   given = inputs.find(FLAGS.input, path_column=FLAGS.path_column, id_column=FLAGS.id_column, data_dir=FLAGS.data_dir,
                       manual_dir=FLAGS.manual_dir)
   places = field_places.Places({flag: FLAGS[flag].value for flag in field_places.SUFFIXES}, given, output,
                                source=FLAGS.input, overwrite=FLAGS.overwrite)
-  if given.count == 1:
-    image = next(given.parts(1, 0))
-    if Path(given.shown(image.places[0])).resolve() == output.resolve():
-      raise ValueError(f"--output is {output}, which is --input too. Name another file.")
+  check_not_read(output, "--output", FLAGS.input, given)
+  check_not_read(shards.failures_file(output), "The list of failures of --output", FLAGS.input, given)
   model = finder.load(FLAGS.workdir, FLAGS.checkpoint, tta=FLAGS.tta, batch_size=FLAGS.batch_size)
   scales = scales_of(FLAGS.scale, model.scale)
   logger.info("%s images of %s, model %s: tiles of %d pixels, scale %s.", f"{given.count:,}", FLAGS.input, model.name,
@@ -207,13 +205,13 @@ def _define_flags():
   flags.DEFINE_string("overlays", None, "A folder for PNG files of the images with outlines.")
   flags.DEFINE_list("scale", None, "Pixels of the model's image that one of the image becomes, or fit, or several; "
                     "without it as in the run's own data, where that says, else 1.")
-  flags.DEFINE_float("overlap", 0.5, "The share of a tile that the next one shows again.", 0.0, 0.9)
+  flags.DEFINE_float("overlap", 0.5, "The share of a tile that the next one shows again.", fields.LEAST_OVERLAP, 0.9)
   flags.DEFINE_float("min_score", fields.MIN_SCORE, "Least score of an object; the run's own begin at its min_score.",
                      0.0, 1.0)
   flags.DEFINE_bool("rle", False, "Masks in the catalogue, as COCO's run lengths.")
   flags.DEFINE_string("checkpoint", None, "latest, best or a step; without one, as the run was evaluated.")
-  flags.DEFINE_integer("tta", None, "Test-time views instead of the run's: 1 upright; 2 with its mirror image; 8 four "
-                       "rotations, each mirrored.", lower_bound=1)
+  flags.DEFINE_integer("tta", None, "Test-time views instead of the run's: 1 upright; 2 with its mirror image; 4 two "
+                       "rotations and 8 four, each mirrored.", lower_bound=1)
   flags.DEFINE_string("path_column", None, "Of a table: the column of the images' paths, relative to the table.")
   flags.DEFINE_string("id_column", None, "Of a table: the column that becomes file.")
   flags.DEFINE_list("planes", None, "Of FITS cubes: the planes, from 0, that are red, green and blue; or one.")

@@ -12,6 +12,9 @@ import numpy as np
 from galaxy_jax import evaluation, experiment, shipped, workdirs
 from galaxy_jax.parallel import Parallel
 
+#: Numbers of test-time views, and their rotations; where there are more views these are mirrored too.
+VIEWS = {1: 1, 2: 1, 4: 2, 8: 4}
+
 
 class Finder:
   """A run's model on this host's devices; from `load`.
@@ -59,20 +62,22 @@ def load(workdir: str | Path, checkpoint: str | int | None = None, *, tta: int |
   Args:
     workdir: of a run of galaxy_jax.main, or a folder that galaxy_jax.packed made of one.
     checkpoint: 'latest', 'best' or a step; None: the one that the run itself was evaluated at.
-    tta: test-time views: rotations, each flipped as well where the number is even; None: the run's own.
+    tta: test-time views, of VIEWS; None: the run's own.
     batch_size: images of a device call; None: the run's own.
 
   Raises:
     FileNotFoundError: there is no such run, or no such checkpoint.
-    ValueError: the run says something of whole images, or does not take such views.
+    ValueError: the run says something of whole images, or there are no such views.
   """
+  if tta is not None and tta not in VIEWS:
+    raise ValueError(f"--tta is {tta}; expected 1, 2, 4 or 8.")
   folder = shipped.folder(workdir)
   config = workdirs.read_config(folder)
   if not experiment.finds_instances(config):
     raise ValueError(f"The run in {folder} finds no objects: it learnt {config.task} of whole images, which python -m "
                      "galaxy_jax.predict --workdir gives.")
   if tta:
-    config.eval.update({"rotations": tta if tta % 2 else tta // 2, "flips": tta % 2 == 0, "zooms": (1.0,)})
+    config.eval.update({"rotations": VIEWS[tta], "flips": tta > VIEWS[tta], "zooms": (1.0,)})
   config.eval.batch_size = batch_size or config.eval.batch_size
   parallel = Parallel("jit", jax.local_devices())
   trained = evaluation.restore(config, folder, parallel, config.eval.checkpoint if checkpoint is None else checkpoint)

@@ -30,8 +30,7 @@ from absl import flags
 from galaxy_jax import datasets, evaluation, experiment, shipped, workdirs
 from galaxy_jax.command import run_command
 from galaxy_jax.data.decode import Decoded
-from galaxy_jax.field_places import check_folder
-from galaxy_jax.files import write_whole
+from galaxy_jax.files import check_folder, write_whole
 from galaxy_jax.parallel import Parallel
 
 logger = logging.getLogger(__name__)

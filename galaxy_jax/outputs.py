@@ -115,7 +115,8 @@ class InstanceResult(NamedTuple):
 
     split; galaxy_id, the image's; score; predicted, the class; y0, x0, y1, x1, the box; y, x, area, axis_ratio and
     position_angle of the mask (detection.geometry.Shape), null of an empty one; mask, COCO's run lengths of mask_size²
-    pixels. Pixels are those of the working image, (0, 0) its first corner.
+    pixels. Pixels are those of the working image: as in the catalogues of galaxy_jax.find, (0, 0) is the first one's
+    centre for y and x, and boxes count from its outer corner.
     """
     side = self.images.shape[1]
     rows = []
@@ -123,7 +124,8 @@ class InstanceResult(NamedTuple):
       found = instance_scores.found(self.predicted, image, side)
       for box, score, label, mask in zip(*(found[name] for name in ("boxes", "scores", "classes", "masks")),
                                          strict=True):
-        shape = geometry.shape_of(mask)._asdict()
+        shape = geometry.shape_of(mask)
+        shape = shape._replace(y=shape.y - 0.5, x=shape.x - 0.5)._asdict()
         rows.append({"split": self.split, "galaxy_id": galaxy_id, "score": float(score),
                      "predicted": self.names[label], **dict(zip(("y0", "x0", "y1", "x1"), box.tolist(), strict=True)),
                      **{name: None if np.isnan(shape[name]) else shape[name] for name in _SHAPE},

@@ -28,14 +28,13 @@ from absl import flags
 from tqdm import tqdm
 
 from galaxy_jax import ensembles, inputs, pictures, predictor, shards, tables
-from galaxy_jax.command import run_command
+from galaxy_jax.command import SOME_FAILED, run_command
 from galaxy_jax.data.decode import cores
+from galaxy_jax.files import check_not_read
 from tfds_builders.images import ImageError
 
 logger = logging.getLogger(__name__)
 
-#: The exit status where some images could not be used.
-SOME_FAILED = 3
 _CHUNK = 16  # images a thread takes at a time
 
 
@@ -273,6 +272,8 @@ def run(make_answerer: Callable[[tuple[int, ...]], Answerer], what: str) -> int:
     shards.check_new(output, overwrite=FLAGS.overwrite)
   given = inputs.find(FLAGS.input, path_column=FLAGS.path_column, id_column=FLAGS.id_column, data_dir=FLAGS.data_dir,
                       manual_dir=FLAGS.manual_dir)
+  check_not_read(output, "--output", FLAGS.input, given)
+  check_not_read(shards.failures_file(output), "The list of failures of --output", FLAGS.input, given)
   answerer = make_answerer(planes)
   logger.info("%s galaxies of %s, model %s.", f"{given.count:,}", FLAGS.input, answerer.name)
   began = time.monotonic()

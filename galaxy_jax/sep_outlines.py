@@ -92,12 +92,22 @@ def polygons(found: Objects, tolerance: float = 0.0) -> list[np.ndarray]:
     (N, 2) int64 of each, x and y of its corners, (0, 0) being the first pixel's centre.
   """
   result = []
-  for number in range(1, len(found.flux) + 1):
-    mask = found.labels == number
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    parts = outlines(mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1], tolerance)
-    result += [part.astype(np.int64) + (columns[0], rows[0]) for part in parts[:1]]
+  for number, (y0, x0, y1, x1) in enumerate(_boxes(found.labels).tolist(), 1):
+    parts = outlines(found.labels[y0:y1, x0:x1] == number, tolerance)
+    result += [part.astype(np.int64) + (x0, y0) for part in parts[:1]]
   return result
+
+
+def _boxes(labels):
+  """(K, 4) y0, x0, y1, x1 of the objects 1 … K, each of which has a pixel, in one pass over the map."""
+  rows, columns = np.nonzero(labels)
+  if not len(rows):
+    return np.zeros((0, 4), np.int64)
+  order = np.argsort(labels[rows, columns], kind="stable")
+  rows, columns, numbers = rows[order], columns[order], labels[rows, columns][order]
+  first = np.flatnonzero(np.diff(numbers, prepend=0))
+  return np.stack([np.minimum.reduceat(rows, first), np.minimum.reduceat(columns, first),
+                   np.maximum.reduceat(rows, first) + 1, np.maximum.reduceat(columns, first) + 1], axis=1)
 
 
 def nearest_to_middle(boxes: np.ndarray, height: int, width: int) -> int:

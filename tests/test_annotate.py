@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from galaxy_jax import annotate, inputs, sep_outlines
+from galaxy_jax.command import SOME_FAILED
 from tfds_builders import outlines
 from tfds_builders.masks import polygon_mask
 from tfds_builders.prepare import prepare
@@ -178,6 +179,70 @@ def test_where_a_project_would_find_its_own_images(tmp_path):
     run(tmp_path / "images", tmp_path / "p/via_region_data.json")
 
 
+def test_names_are_checked_before_anything_is_done(tmp_path, monkeypatch):
+  """Whatever is wrong with the last image, nothing is looked at or written; what is no image takes no place."""
+  source = tmp_path / "images"
+  write(source / "a.png", sky([CENTRAL]))
+  before = sorted(tmp_path.rglob("*"))
+  ink = Image.fromarray(sky([CENTRAL])).convert("CMYK")
+  for place, message in ((tmp_path / "p", "would both be the image z.png"), (source, "would become z.png beside it"),
+                         (tmp_path / "full", "is another image than")):
+    if place.name == "full":
+      write(place / "z.png", sky([OTHER]))
+    ink.save(source / "z.jpg")
+    if place.name == "p":
+      write(source / "z.png", sky([OTHER]))
+    with monkeypatch.context() as patched:
+      patched.setattr(sep_outlines, "find", None)
+      with pytest.raises(ValueError, match=message):
+        run(source, place / "via_region_data.json")
+    (source / "z.jpg").unlink()
+    (source / "z.png").unlink(missing_ok=True)
+    (tmp_path / "full/z.png").unlink(missing_ok=True)
+    assert sorted(path for path in tmp_path.rglob("*") if path.name != "full") == before
+  (source / "z.jpg").write_bytes(ink.tobytes()[:50])
+  assert run(source, source / "via_region_data.json")._replace(outlines=0) == (1, 0, 0, 1)
+
+
+def test_an_image_is_left_as_it_is_where_it_lies(tmp_path):
+  """One with a palette, in the folder of the project."""
+  path = tmp_path / "images/a.png"
+  write(path, sky([CENTRAL]))
+  Image.open(path).quantize(16).save(path)
+  before = path.read_bytes()
+  assert run(tmp_path / "images", tmp_path / "images/via_region_data.json").images == 1 and path.read_bytes() == before
+
+
+class Watched(np.ndarray):
+  """Labels that know how many of them were compared."""
+
+  compared = 0
+
+  def __eq__(self, other):
+    Watched.compared += self.size
+    return np.asarray(self) == other
+
+
+def test_outlines_of_many_objects_look_at_the_map_once(monkeypatch):
+  """One of them is in two parts, of which the larger is outlined, around another."""
+  monkeypatch.setattr(Watched, "compared", 0)
+  labels = np.zeros((120, 120), np.int32)
+  for number in range(100):
+    row, column = 12 * (number // 10), 12 * (number % 10)
+    labels[row:row + 5, column:column + 7] = number + 1
+  labels[0:2, 115:117], labels[8:11, 0:9] = 45, 45
+  labels[48:53, 48:55] = 0
+  found = sep_outlines.Objects(labels.view(Watched), np.ones(100), 1.0)
+  polygons = sep_outlines.polygons(found)
+  assert Watched.compared < 3 * labels.size and len(polygons) == 100
+  for number, polygon in enumerate(polygons, 1):
+    wanted = labels == number
+    if number == 45:
+      wanted[:8] = False
+    np.testing.assert_array_equal(polygon_mask(polygon, 120, 120), wanted)
+  assert sep_outlines.polygons(sep_outlines.Objects(np.zeros((9, 9), np.int32), np.zeros(0), 1.0)) == []
+
+
 def test_classes_of_any_table(tmp_path):
   table = tmp_path / "t.csv"
   names = ["a/M31.jpg", "Dr7_587722981746540001.jpg", "other.jpg"]
@@ -207,7 +272,7 @@ def test_the_command_goes_on_after_a_damaged_image(tmp_path):
   ended = subprocess.run([sys.executable, "-m", "galaxy_jax.annotate", f"--input={tmp_path / 'images'}",
                           f"--output={tmp_path / 'p/via_region_data.json'}", "--min_area=20"],
                          cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=120)
-  assert ended.returncode == annotate.SOME_FAILED, ended.stderr
+  assert ended.returncode == SOME_FAILED, ended.stderr
   assert "bad.jpg" in ended.stderr and "1 images could not be used" in ended.stderr
   entries = json.loads((tmp_path / "p/via_region_data.json").read_text())["_via_img_metadata"]
   assert [entry["filename"] for entry in entries.values()] == ["good.png"]

@@ -23,7 +23,7 @@ def rows_of(found):
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 112, 113, 500, 1984])
-@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.9])
+@pytest.mark.parametrize("overlap", [fields.LEAST_OVERLAP, 0.25, 0.9])
 def test_tiles_cover_a_line(length, overlap):
   first = fields.starts(length, 64, overlap)
   if length <= 64:
@@ -93,9 +93,32 @@ def test_what_touches_an_edge_counts_only_where_no_other_tile_shows_it():
   """Others see nothing there, and theirs is the better view; at the edge of the field there is no other."""
   one, = fields.find(Ghosts(64), sky_of(64, 200))
   assert one.box == (30, 192, 36, 200) and not one.cut_off
-  assert fields.starts(200, 64, 0.0) == (0, 45, 91, 136)
-  wide = fields.find(Ghosts(64), sky_of(64, 128), overlap=0.0)
-  assert [(one.box, one.cut_off) for one in wide] == [((30, 56, 36, 64), True), ((30, 120, 36, 128), False)]
+  assert fields.starts(200, 64, fields.LEAST_OVERLAP) == (0, 45, 91, 136)
+  wide = fields.find(Ghosts(64), sky_of(64, 125), overlap=fields.LEAST_OVERLAP)
+  assert [(one.box, one.cut_off) for one in wide] == [((30, 56, 36, 64), True), ((30, 117, 36, 125), False)]
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.04, 1.0, -0.5])
+def test_tiles_that_share_nothing_are_refused(overlap):
+  """Nothing would tell that two parts which abut are of one object."""
+  with pytest.raises(ValueError, match=r"overlap of tiles is .*; expected a share from 0\.05 to less than 1"):
+    fields.find(BlobFinder(64), sky_of(64, 128), overlap=overlap)
+
+
+@pytest.mark.parametrize("y", [30, 50])
+def test_what_the_least_overlap_cuts_is_one_object(y):
+  """Along the seam of two tiles, and across the corner of four."""
+  for x in range(32, 66):
+    field = paint(sky_of(125, 125), (y, x, y + 30, x + 30))
+    one, = fields.find(BlobFinder(64), field, overlap=fields.LEAST_OVERLAP)
+    assert one.cut_off == (y == 50 or (x + 30 > 63 and x < 62)) and one.box[3] - one.box[1] >= 15
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 16.0])
+def test_neighbours_share_pixels_of_the_field_at_any_scale(scale):
+  tiles = [tile for tile, _ in fields.tiles(sky_of(12, 150), scale, size=64, seen=48, overlap=fields.LEAST_OVERLAP)]
+  starts, ends = zip(*sorted({tile.shown()[1::2] for tile in tiles}), strict=True)
+  assert len(starts) > 2 and all(np.array(ends[:-1]) > starts[1:])
 
 
 def test_several_scales_are_one_catalogue():
@@ -126,6 +149,15 @@ def test_a_scaled_image_is_found_in_its_own_pixels():
   for scale in (0.5, 2.0, fields.FIT):
     one, = fields.find(BlobFinder(64), field, scales=(scale,))
     np.testing.assert_allclose(one.box, (30, 50, 46, 70), atol=1.6)
+
+
+def test_an_image_that_fits_is_as_large_as_the_models_images():
+  """Not as a tile, which is the part of such an image in which the model finds anything."""
+  field = paint(sky_of(96, 128), (30, 50, 46, 70))
+  tiles = [tile for tile, _ in fields.tiles(field, fields.FIT, size=64, seen=48, overlap=0.25)]
+  assert {(tile.size, tile.side) for tile in tiles} == {((64, 85), 48)} and {tile.top for tile in tiles} == {0, 16}
+  one, = fields.find(BlobFinder(64, 48), field, scales=(fields.FIT,))
+  np.testing.assert_allclose(one.box, (30, 50, 46, 70), atol=1.6)
 
 
 def test_tiles_of_many_images_share_calls():
@@ -200,4 +232,6 @@ def test_a_map_shows_the_better_of_two_and_turns_with_its_objects():
   turned = [one.upside_down(20) for one in (above, below)]
   np.testing.assert_array_equal(fields.segmentation(turned, 20, 10), numbers[::-1])
   assert turned[0].upside_down(20).box == above.box
+  part = found_in((2, 2, 8, 8), (1, 0, 15, 9))
+  assert part.upside_down(20).shown == (5, 0, 19, 9) and part.upside_down(20).upside_down(20).shown == part.shown
   assert turned[0].shape().y == 20 - above.shape().y

@@ -28,9 +28,9 @@ from galaxy_jax import (
   inputs,
   outputs,
   packed,
-  predict,
   tables,
 )
+from galaxy_jax.command import SOME_FAILED
 from galaxy_jax.detection import masks
 from galaxy_jax.files import write_json
 from tfds_builders import masks as raster
@@ -214,11 +214,36 @@ def test_places_that_cannot_be_written(tmp_path, flag, value, message):
 
 def test_the_one_image_is_not_written_over(tmp_path):
   write_fits(tmp_path / "f.fits", np.zeros((64, 64)))
-  given = inputs.find(str(tmp_path / "f.fits"))
-  for output, name in (("t.csv", "f.fits"), ("s.fits", "s.fits")):
-    with pytest.raises(ValueError, match=r"which is --(input|output) too"):
-      field_places.Places({"segmentation": str(tmp_path / name)}, given, tmp_path / output, source="f.fits",
-                          overwrite=True)
+  (tmp_path / "link.fits").symlink_to(tmp_path / "f.fits")
+  write_csv(tmp_path / "t.csv", [["path"], ["f.fits"]])
+  for source, output, name, which in (
+      ("f.fits", "o.csv", "f.fits", "--input"), ("f.fits", "o.csv", "link.fits", "--input"),
+      ("t.csv", "o.csv", "f.fits", "an image of --input"), ("f.fits", "s.fits", "s.fits", "--output")):
+    with pytest.raises(ValueError, match=f"--segmentation is .*, which is {which} too. Name another file"):
+      field_places.Places({"segmentation": str(tmp_path / name)}, inputs.find(str(tmp_path / source)),
+                          tmp_path / output, source=str(tmp_path / source), overwrite=True)
+
+
+def test_what_is_read_is_not_written_over(monkeypatch, tmp_path):
+  """Neither a table, whatever it is called, nor one of many images; that is said before a model is looked for."""
+  (tmp_path / "in").mkdir()
+  for name in "ab":
+    write_fits(tmp_path / f"in/{name}.fits", np.zeros((64, 64)))
+  write_csv(tmp_path / "g.csv", [["id", "path"], ["1", "in/a.fits"], ["2", "in/b.fits"]])
+  (tmp_path / "other.csv").symlink_to("g.csv")
+  shutil.copy(tmp_path / "g.csv", tmp_path / "t.csv.failures.csv")
+  before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+  monkeypatch.chdir(tmp_path)
+  for given, output, message in (
+      ("g.csv", "g.csv", "--output is .*g.csv, which is --input too"),
+      ("in/../g.csv", "other.csv", "other.csv, which is --input too"),
+      ("in", "in/b.fits", "b.fits, which is an image of --input too"),
+      ("in/*.fits", "in/b.fits", "b.fits, which is an image of --input too"),
+      ("g.csv", "in/b.fits", "b.fits, which is an image of --input too"),
+      ("t.csv.failures.csv", "t.csv", "The list of failures of --output is .*, which is --input too")):
+    with pytest.raises(ValueError, match=message):
+      command(tmp_path / "no_run", monkeypatch, input=given, output=output, overwrite=True)
+  assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
 def test_what_is_made_is_not_found_again_as_an_image(tmp_path):
@@ -293,7 +318,7 @@ def test_the_command_finds_what_the_evaluation_does(trained, monkeypatch, tmp_pa
   status = command(trained, monkeypatch, **given)
   rows = pq.read_table(tmp_path / "t.parquet").to_pylist()
   wanted = [row for row in own if row["area"]]
-  assert status == predict.SOME_FAILED and rows
+  assert status == SOME_FAILED and rows
   # The evaluation keeps objects whose masks overlap, or nest, where their boxes do not; here these are one.
   key = lambda name, row: (name.removesuffix(".jpg"), row["segmentation" if "segmentation" in row else "mask"])
   by_key = {key(row["galaxy_id"], row): row for row in wanted}
@@ -301,7 +326,7 @@ def test_the_command_finds_what_the_evaluation_does(trained, monkeypatch, tmp_pa
   for row in rows:
     same = by_key[key(row["file"], row)]
     assert row["class"] == same["predicted"] and row["score"] == pytest.approx(same["score"], abs=1e-5)
-    assert (row["x"] + 0.5, row["y"] + 0.5) == (pytest.approx(same["x"], abs=1e-3), pytest.approx(same["y"], abs=1e-3))
+    assert (row["x"], row["y"]) == (pytest.approx(same["x"], abs=1e-3), pytest.approx(same["y"], abs=1e-3))
     assert row["axis_ratio"] == pytest.approx(same["axis_ratio"], abs=1e-4) and not row["cut_off"]
     assert row["model"] == "mask_galaxy (run)"
 
@@ -319,7 +344,8 @@ def test_what_the_command_refuses(trained, monkeypatch, tmp_path):
       ({"output": str(tmp_path / "none/t.csv")}, "there is no folder"),
       ({"output": str(tmp_path / "there.csv")}, "is there already"),
       ({"scale": ["1000"]}, "--scale has '1000'"), ({"planes": ["red"]}, "The planes are red"),
-      ({"tta": 3}, "1, 2 or 4 rotations")):
+      ({"overlap": 0.0}, "The overlap of tiles is 0; expected a share from 0.05"),
+      ({"tta": 3}, "--tta is 3; expected 1, 2, 4 or 8"), ({"tta": 6}, "--tta is 6; expected 1, 2, 4 or 8")):
     with pytest.raises(ValueError, match=message):
       command(trained, monkeypatch, **{"input": image, "output": str(tmp_path / "t.csv")} | changed)
   assert (tmp_path / "there.csv").read_text() == "mine" and not (tmp_path / "t.csv").exists()

@@ -1,5 +1,7 @@
 """Runs that find galaxies, from outlines to the page: what they leave, resume, streamed data, and other beginnings."""
+import functools
 import json
+import weakref
 
 import instances as small
 import jax
@@ -12,7 +14,7 @@ from galaxy_jax import beginnings, datasets, evaluate, evaluation, experiment, f
 from galaxy_jax.configs import mask_galaxy
 from galaxy_jax.detection import masks
 from galaxy_jax.parallel import Parallel
-from galaxy_jax.report import instance_measures, instances
+from galaxy_jax.report import instances
 from galaxy_jax.tasks import instance_scores
 from galaxy_jax.train import train
 from galaxy_jax.train_step import State, make_train_step
@@ -162,9 +164,23 @@ def test_wrong_settings_are_found_before_anything_is_done(run, tmp_path, keys, m
   assert not (tmp_path / "run/config.json").exists()
 
 
-def test_the_report_of_what_is_found_well(tmp_path):
+def watched(monkeypatch):
+  """Counts how many images' masks are held at once, each time that more are made."""
+  made, kept = [], []
+
+  def watch(make, *given):
+    kept.append(sum(reference() is not None for reference in made))
+    result = make(*given)
+    made.append(weakref.ref(result["masks"]))
+    return result
+  for name in ("truth", "found"):
+    monkeypatch.setattr(instance_scores, name, functools.partial(watch, getattr(instance_scores, name)))
+  return kept
+
+
+def test_the_report_of_what_is_found_well(tmp_path, monkeypatch):
   """Truth shifted by two pixels: the errors of the report are those."""
-  side, rows = small.SIDE, 5
+  rows = 5
   batch = jax.device_get(small.batch((1, 2, 1, 0, 1)))
   truth = [instance_scores.truth(batch, row) for row in range(rows)]
   slots = batch["valid"].shape[1]
@@ -182,17 +198,19 @@ def test_the_report_of_what_is_found_well(tmp_path):
       predicted["classes"][row, slot] = true["classes"][slot]
   scores = instance_scores.InstanceScores(("round", "long"))
   scores.update(predicted, batch)
+  kept = watched(monkeypatch)
   about = {"name": "run", "facts": {"model": "mask_rcnn"}, "data": {"data set": "blobs"}, "results": scores.result(),
            "history": {"train/loss": [(1, 2.0), (2, 1.0)], "eval/box_ap_small": [(1, 0.5)]}, "notes": []}
   made = instances.InstanceRun(ids=np.arange(rows), predicted=predicted, labels=batch, names=("round", "long"),
                                images=batch["image"], **about)
   text = instances.write(made, tmp_path).read_text()
   assert "1.000" in text and (tmp_path / "figures/shapes.png").exists()
+  assert len(kept) >= 2 * rows and max(kept) <= 3  # one image's, and those of the one before it
   assert not (tmp_path / "figures/curve_box_ap_small.png").exists()
-  found = [instance_scores.found(predicted, row, side) for row in range(rows)]
   matches = scores.precision.matches("mask", "any")
-  errors = instance_measures.errors_of_shape(matches, found, truth, 0.0)
+  errors = scores.matched.errors(matches)
   assert len(errors["centroid"]) == 5
+  assert len(scores.matched.errors(matches, least=0.85)["centroid"]) == np.sum(predicted["scores"] >= 0.85)
   np.testing.assert_allclose(np.median(errors["centroid"]), 2, atol=0.3)
   assert np.abs(np.median(errors["area"])) < 0.05 and np.abs(np.median(errors["axis_ratio"])) < 0.05
   none = {name: np.zeros_like(batch[name]) for name in ("masks", "classes", "valid", "ignore")}

@@ -6,6 +6,7 @@ import pytest
 from pyarrow import csv
 
 from galaxy_jax import outputs
+from galaxy_jax.report import instance_figures, instance_measures
 
 
 def test_a_table_is_written_as_the_name_ends(tmp_path):
@@ -37,3 +38,20 @@ def test_a_table_of_votes_says_which_fractions_they_are():
   assert debiased.submission() is None  # the challenge asks for cumulative ones
   plain = debiased._replace(target="vote_fractions")
   assert plain.table()["target"].to_pylist() == ["vote_fractions"] * 2 and plain.submission().num_rows == 2
+
+
+def test_a_table_of_instances_counts_as_catalogues_do():
+  """A pixel's centre is a whole number, and a box ends with its last pixel's outer edge."""
+  predicted = {"boxes": np.float32([[[2, 4, 6, 12]]]), "scores": np.float32([[0.9]]), "classes": np.array([[1]]),
+               "masks": np.ones((1, 1, 28, 28), np.float32), "valid": np.array([[True]])}
+  table = outputs.InstanceResult("test", np.array(["a"]), predicted, {}, np.zeros((1, 16, 16, 3), np.uint8),
+                                 ("round", "long")).table()
+  row, = table.to_pylist()
+  assert [row[name] for name in ("y0", "x0", "y1", "x1", "y", "x", "area")] == [2, 4, 6, 12, 3.5, 7.5, 32]
+  assert row["predicted"] == "long"
+
+
+def test_errors_of_shape_say_from_which_score_on():
+  errors = {name: np.arange(5.0) for name, *_ in instance_measures.SHAPES}
+  for least, words in ((0.43, "at least 0.43, where precision and recall"), (None, "at which precision and recall")):
+    assert words in instance_figures.shapes(errors, least).caption

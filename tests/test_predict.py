@@ -2,11 +2,13 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -18,6 +20,7 @@ from predictions import MeanColours, expected, folder
 from pyarrow import parquet
 
 from galaxy_jax import calibration, datasets, embed, experiment, inputs, predict, predictor, shards, tables
+from galaxy_jax.command import SOME_FAILED
 from galaxy_jax.configs import base
 from galaxy_jax.evaluation import evaluate_splits
 from galaxy_jax.predict import Members
@@ -167,6 +170,25 @@ def test_nothing_can_be_used(tmp_path):
   (tmp_path / "i/a.png").write_bytes(b"")
   failed, table = run(tmp_path / "i", tmp_path / "p.csv")
   assert failed == 1 and (len(table), table.column_names) == (0, ["id", "model", *NAMES])
+
+
+def test_what_is_read_is_not_written_over(tmp_path, monkeypatch):
+  """That is said before a model is looked for."""
+  folder(tmp_path / "i", 2)
+  write_csv(tmp_path / "g.csv", [["id", "path"], [0, "i/000.png"], [1, "i/001.png"]])
+  shutil.copy(tmp_path / "g.csv", tmp_path / "p.csv.failures.csv")
+  (tmp_path / "i/002.fits").write_bytes(encoded(colours(2), "PNG"))
+  before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+  for given, output, message in (
+      ("g.csv", "g.csv", "--output is .*g.csv, which is --input too. Name another file"),
+      ("i", "i/002.fits", "002.fits, which is an image of --input too"),
+      ("p.csv.failures.csv", "p.csv", "The list of failures of --output is .*, which is --input too")):
+    monkeypatch.setattr(predict, "FLAGS", SimpleNamespace(
+        input=str(tmp_path / given), output=str(tmp_path / output), overwrite=True, **dict.fromkeys(
+            ("planes", "path_column", "id_column", "data_dir", "manual_dir"))))
+    with pytest.raises(ValueError, match=message):
+      predict.run(None, "predictions")
+  assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
 class Killed(Exception):
@@ -320,7 +342,7 @@ def test_the_command_is_killed_and_goes_on(tiny, tmp_path):
   before = len(list(parts.glob("part-*")))
   assert 3 <= before < 88 and "model" in json.loads((parts / "job.json").read_text())["job"]
   result = tiny_runs.run(command)
-  assert result.returncode == predict.SOME_FAILED, result.stderr
+  assert result.returncode == SOME_FAILED, result.stderr
   lines = result.stderr.splitlines()
   assert any(f"{8 * before} of 701 galaxies are done already" in line for line in lines)
   assert lines[-1].endswith(f"1 of 701 images could not be used; {tmp_path}/p.csv.failures.csv says which, "

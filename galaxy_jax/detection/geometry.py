@@ -34,6 +34,8 @@ def shape_of(mask) -> Shape:
   yy, xx, xy = rows.var() + 1 / 12, columns.var() + 1 / 12, np.mean((rows + 0.5 - y) * (columns + 0.5 - x))
   middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
   angle = np.rad2deg(np.arctan2(2 * xy, xx - yy) / 2) % 180
+  if np.float32(angle) >= 180:  # what is just below 0 becomes 180 itself, here or in a table of single precision
+    angle = 0.0
   # The second moment of a filled ellipse along an axis is the square of its half over 4.
   return Shape(float(y), float(x), float(len(rows)), float(np.sqrt((middle - half) / (middle + half))), float(angle),
                float(2 * np.sqrt(middle + half)))

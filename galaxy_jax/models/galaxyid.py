@@ -9,7 +9,7 @@ from galaxy_jax.models.layers import Dropout, check_size, max_pool_2x2
 
 
 class GalaxyID(nn.Module):
-  """A small convolutional network; takes any number of input channels and any size from 32 pixels.
+  """A small convolutional network; takes any number of input channels, and 8 pixels a side or more.
 
   Attributes:
     outputs: number of outputs.
@@ -29,7 +29,7 @@ class GalaxyID(nn.Module):
                keys: jax.Array | None = None) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Images (B, H, W, C) in [0, 1] to outputs (B, outputs) and features by stage."""
     del train, mask
-    check_size(images, 32)
+    check_size(images, 8)
     x, features = images.astype(self.dtype), {}
     for stage, factor in enumerate((1, 2, 4, 4), 1):
       x = nn.relu(nn.Conv(self.width * factor, (3, 3), dtype=self.dtype, name=f"stage{stage}_conv")(x))

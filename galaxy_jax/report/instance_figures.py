@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
+from galaxy_jax import field_files
 from galaxy_jax.detection.masks import outlines
 from galaxy_jax.report.class_figures import curve_figure
 from galaxy_jax.report.class_measures import Curve
 from galaxy_jax.report.instance_measures import SHAPES
-from galaxy_jax.report.style import ACCENT, INK, SERIES, WIDTH, Chart, new, place, png, styled
+from galaxy_jax.report.style import ACCENT, INK, WIDTH, Chart, new, place, png, styled
 
 #: Sides of images with outlines, pixels; drawn twice as large and scaled down, so that lines are smooth.
 _DRAWN = 288
-#: Of classes, in their order.
-COLOURS = tuple(zip(SERIES[1:], ("orange", "green", "pink", "yellow", "blue"), strict=True))
+#: Of classes, in their order: the colours that they have everywhere, and what these are called.
+COLOURS = tuple(zip(field_files.COLOURS, ("light blue", "orange", "green", "pink", "yellow", "red", "dark blue"),
+                    strict=True))
 #: What is there, and what of it is to be ignored.
 _TRUE, _IGNORED = "#FFFFFF", "#8A8F98"
 
@@ -60,8 +62,13 @@ def precision_recall(curves: Sequence[tuple[str, Curve]], kind: str) -> Chart:
                "better found already. From left to right ever less probable ones are taken in.")
 
 
-def shapes(errors: Mapping[str, np.ndarray]) -> Chart:
-  """Histograms of how far the masks of matched galaxies are off."""
+def shapes(errors: Mapping[str, np.ndarray], least: float | None = None) -> Chart:
+  """Histograms of how far the masks of matched galaxies are off.
+
+  Args:
+    errors: see detection.shape_errors.MatchedObjects.errors.
+    least: the operating score, below which detections are left out of them, to be named.
+  """
   height, gap = 1.25, 0.62
   with styled():
     figure = new(len(SHAPES) * (height + gap))
@@ -73,7 +80,9 @@ def shapes(errors: Mapping[str, np.ndarray]) -> Chart:
       axes.axvline(np.median(values), color=INK, linewidth=1)
       axes.set(xlabel=f"{words} ({unit})" if unit else words, ylabel="galaxies")
     image = png(figure)
+  score = "that at which " if least is None else f"{least:.2f}, where "
   spoken = "; ".join(f"{words} {np.median(errors[name]):.3g} {unit}".rstrip() for name, words, unit in SHAPES)
   return Chart("shapes", "Errors of position, size and shape", image, f"Histograms; medians: {spoken}.",
-               f"Of the {len(errors['centroid']):,} galaxies whose outlines were matched; lines are medians: {spoken}. "
-               "The outermost hundredths are drawn at the ends.")
+               f"Of the {len(errors['centroid']):,} galaxies whose outlines were matched with a score of at least "
+               f"{score}precision and recall are best together; those matched below it are left out. Lines are "
+               f"medians: {spoken}. The outermost hundredths are drawn at the ends.")

@@ -1,8 +1,9 @@
 """The objects in galaxies' images, by a run that finds them, in pixels of the files that were sent.
 
-Looked at is what the page's own model sees of a file, the central square, which the page shows; and it is seen as a
-whole (fields.FIT), as a finder sees the cut-outs that it learns from. With looks from nearer as well, the outlines of
-30 real galaxies in such squares became no better, and worse where those were twice as near.
+Looked at is what the page's own model sees of a file, the central square, which the page shows; and it is scaled to be
+as large as the run's working images (fields.FIT), as a finder sees the cut-outs that it learns from. With looks from
+nearer as well, the outlines of 30 real galaxies in such squares became no better, and worse where those were twice as
+near.
 """
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace

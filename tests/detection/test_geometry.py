@@ -25,6 +25,14 @@ def test_lines_and_single_pixels_have_a_shape():
   assert (one.y, one.x, one.area, one.axis_ratio) == (4.5, 2.5, 1, 1)
 
 
+def test_a_position_angle_is_below_180_degrees():
+  """In single precision too, in which tables have it."""
+  nearly = [[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 1, 0]]
+  masks = [nearly, *(np.random.default_rng(0).random((4000, 4, 4)) < 0.6)]
+  angles = np.array([geometry.shape_of(mask).position_angle for mask in masks], np.float32)
+  assert angles.min() >= 0 and angles.max() < 180 and angles[0] == 0
+
+
 def test_errors_of_a_mask_that_is_moved_and_of_one_that_is_smaller():
   truth = ellipse_mask((40, 40), (24, 12), 0.3, 80, 80)
   moved = geometry.shape_errors(np.roll(truth, (3, 4), (0, 1)), truth, pixel_scale=0.396)

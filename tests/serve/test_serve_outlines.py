@@ -1,6 +1,7 @@
 """Outlines beside a model's answers: where objects are in the files sent, the queue, refusals, the command."""
 import importlib
 import io
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from blob_finder import BlobFinder, paint, sky_of
 from own_survey import encoded
 
-from galaxy_jax import predictor
+from galaxy_jax import field_files, predictor
 from tfds_builders import masks as raster
 
 pytest.importorskip("flask", reason="the page needs the extra serve")
@@ -322,3 +323,12 @@ def test_the_command_says_whose_outlines_are_shown(command, monkeypatch, capsys)
   assert command("runs/mask_galaxy") == 0
   assert "answers at http://127.0.0.1:1/, with outlines by blobs" in capsys.readouterr().out
   assert len(served[0][0]["objects"]) == 2
+
+
+def test_a_class_has_one_colour_everywhere():
+  """On the page, in catalogues' pictures and regions, and in reports."""
+  from galaxy_jax.report import instance_figures
+  script = (importlib.resources.files("galaxy_jax.serve") / "static/outlines.js").read_text()
+  listed = re.findall(r'"(#\w+)"', re.search(r"const COLOURS = \[(.+?)\];", script, re.S)[1])
+  assert tuple(listed) == field_files.COLOURS
+  assert [instance_figures.colour_of(label)[0] for label in range(9)] == [*listed, *listed[:2]]

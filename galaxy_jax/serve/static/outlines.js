@@ -2,7 +2,7 @@
 // The outlines of objects over a galaxy's image, and the list of them. page.js has the rest of the page.
 
 const SVG = "http://www.w3.org/2000/svg";
-// Of classes, one after the other; apart for colour-blind eyes too (Okabe and Ito 2008), and bright on a dark sky.
+// Of classes, one after the other: those of galaxy_jax/field_files.py.
 const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2"];
 
 function draws(name, className, settings) {
