@@ -50,7 +50,7 @@ def calibrate(config: ml_collections.ConfigDict, workdir: Path, model: predictor
   return measured
 
 
-def check_held_out(config: ml_collections.ConfigDict, builder, split: str) -> None:
+def check_held_out(config: ml_collections.ConfigDict, workdir: Path, builder, split: str) -> None:
   """Refuses a split with galaxies that a run was trained on: their errors say nothing of others'.
 
   The run's own training split alone is looked at: not that of a run that it started from, nor other data sets of the
@@ -58,8 +58,9 @@ def check_held_out(config: ml_collections.ConfigDict, builder, split: str) -> No
 
   Args:
     config: the run's own.
+    workdir: the run's.
     builder: the data set of the split.
-    split: what is to be calibrated on.
+    split: what is to be calibrated on, or to choose weights on.
 
   Raises:
     ValueError: it shares galaxies with the run's training split.
@@ -68,8 +69,8 @@ def check_held_out(config: ml_collections.ConfigDict, builder, split: str) -> No
     return
   learnt = _ids(datasets.open_dataset(config), config.data.train)
   if shared := len(learnt & _ids(builder, split)):
-    raise ValueError(f"The split {split} and {config.data.train}, which the run was trained on, share {shared} "
-                     "galaxies; calibrate on others.")
+    raise ValueError(f"The split {split} and {config.data.train}, which the run in {workdir} was trained on, share "
+                     f"{shared} galaxies; name others.")
 
 
 def known_galaxies(config: ml_collections.ConfigDict) -> np.ndarray:

@@ -199,8 +199,8 @@ def main(_) -> int:
     builder = datasets.open_dataset(config)
     if FLAGS.label:
       datasets.class_names(config, builder)
-    if FLAGS.calibrate_on:
-      calibrate.check_held_out(workdirs.read_config(folder), builder, split)
+    if held_out := FLAGS.calibrate_on or FLAGS.weigh_on:
+      calibrate.check_held_out(workdirs.read_config(folder), folder, builder, held_out)
     trained, results = evaluate_splits(config, folder, builder, splits, FLAGS.checkpoint or config.eval.checkpoint)
     members.append(results)
     if FLAGS.calibrate_on:
