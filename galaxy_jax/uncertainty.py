@@ -3,16 +3,17 @@
 Split-conformal prediction (Vovk et al. 2005; Lei et al. 2018, JASA 113, 1094): the errors on galaxies that were not
 trained on say how wide an interval must be to hold a given share of the voted fractions. The width depends on the
 predicted fraction, as errors at 0.5 are larger than at 0 or 1, and on the question, as fewer volunteers are asked the
-later ones. Nothing is assumed of the model or of the errors' shape; galaxies to come must be like those it is
-calibrated on. Widths and questions' factors come from the same galaxies, whose answers count one by one: the shares are
-met about, not exactly.
+later ones: by itself for galaxies of which it is asked and for the others, most of whose votes are 0 (shares that hold
+within groups: Vovk 2013, Machine Learning 92, 349). Nothing is assumed of the model or of the errors' shape; galaxies
+to come must be like those it is calibrated on. Widths and questions' factors come from the same galaxies, whose answers
+count one by one: the shares are met about, not exactly.
 """
 import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfds_builders.gz2_tree import COLUMNS, QUESTIONS
+from tfds_builders.gz2_tree import QUESTIONS
 
 #: The shares of voted fractions that intervals are calibrated for.
 LEVELS = (0.5, 0.68, 0.9, 0.95)
@@ -22,6 +23,8 @@ SHOWN = 0.9
 _PARTS = 12
 #: A fraction below this is all but certain, and says nothing of the others' errors.
 _CERTAIN = 0.005
+#: A question is expected to be asked of a galaxy where its answers together are predicted at least this fraction.
+ASKED = 0.2
 
 
 class Intervals(NamedTuple):
@@ -32,7 +35,8 @@ class Intervals(NamedTuple):
     levels: (L,) shares of the voted fractions that intervals are to hold.
     fractions: (P,) predicted fractions, ascending.
     half_widths: (L, P) at those fractions, over all questions; straight lines between.
-    factors: (L, 11) by which they are multiplied, for each question of QUESTIONS.
+    factors: (L, 11, 2) by which they are multiplied, for each question of QUESTIONS, where it is hardly asked and where
+      it is, see ASKED.
   """
   galaxies: int
   levels: np.ndarray
@@ -50,7 +54,9 @@ class Intervals(NamedTuple):
     if not len(where):
       raise ValueError(f"Intervals of {level:g} are not calibrated; there are those of "
                        f"{', '.join(f'{known:g}' for known in self.levels)}.")
-    width = _per_question(self.factors[where[0]]) * np.interp(predicted, self.fractions, self.half_widths[where[0]])
+    width = np.interp(predicted, self.fractions, self.half_widths[where[0]])
+    for question, factors, group in zip(QUESTIONS, self.factors[where[0]], asked(predicted).T, strict=True):
+      width[:, question.columns] *= factors[group.astype(int)][:, None]
     return np.clip(predicted - width, 0, 1), np.clip(predicted + width, 0, 1)
 
   def as_json(self) -> dict[str, Any]:
@@ -60,8 +66,9 @@ class Intervals(NamedTuple):
 
 
 def from_json(values: dict[str, Any]) -> Intervals:
-  """The intervals that `Intervals.as_json` gave."""
-  return Intervals(**{name: np.asarray(value) if isinstance(value, list) else value for name, value in values.items()})
+  """The intervals that `Intervals.as_json` gave; where they do not tell who is asked, one factor is for both."""
+  found = Intervals(**{name: np.asarray(value) if isinstance(value, list) else value for name, value in values.items()})
+  return found if found.factors.ndim == 3 else found._replace(factors=np.stack([found.factors] * 2, axis=-1))
 
 
 def fit(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LEVELS) -> Intervals:
@@ -90,12 +97,12 @@ def fit(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LE
   members = [there & (predicted >= low) & (predicted < high) for low, high in itertools.pairwise(edges)]
   members = [part for part in members if part.any()]
   fractions = np.array([predicted[part].mean() for part in members])
-  half_widths, factors = [], []
+  half_widths, factors, groups = [], [], asked(predicted)
   for level in levels:
     widths = np.array([_quantile(errors[part], level) for part in members])
     scores = errors / np.maximum(np.interp(predicted, fractions, widths), 1e-6)
-    factors.append([_quantile(scores[:, question.columns][there[:, question.columns]], level)
-                    for question in QUESTIONS])
+    factors.append([_factors(scores[:, question.columns], there[:, question.columns], groups[:, number], level)
+                    for number, question in enumerate(QUESTIONS)])
     half_widths.append(widths)
   return Intervals(galaxies, np.array(levels), fractions, np.array(half_widths), np.array(factors))
 
@@ -109,9 +116,9 @@ def coverage(bounds: tuple[np.ndarray, np.ndarray], voted: np.ndarray) -> tuple[
   return share(slice(None)), {question.name: share(question.columns) for question in QUESTIONS}
 
 
-def cross_coverage(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LEVELS, *, folds: int = 5,
-                   seed: int = 0) -> list[tuple[float, dict[str, float]]]:
-  """What intervals hold of galaxies that they were not calibrated on, each galaxy being left out once.
+def cross_bounds(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LEVELS, *, folds: int = 5,
+                 seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+  """Intervals about galaxies that they were not calibrated on, each galaxy being left out once.
 
   Args:
     predicted: (N, 37) fractions of galaxies that the model was not trained on.
@@ -121,7 +128,7 @@ def cross_coverage(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float
     seed: decides the parts.
 
   Returns:
-    `coverage` for each level.
+    Their lower and upper ends, (L, N, 37) each.
 
   Raises:
     ValueError: as `fit`.
@@ -133,7 +140,21 @@ def cross_coverage(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float
     intervals = fit(predicted[~out], voted[~out], levels)
     for number, level in enumerate(levels):
       low[number, out], high[number, out] = intervals.bounds(predicted[out], level)
-  return [coverage((low[number], high[number]), voted) for number in range(len(levels))]
+  return low, high
+
+
+def cross_coverage(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LEVELS,
+                   **parts: int) -> list[tuple[float, dict[str, float]]]:
+  """The `coverage` of `cross_bounds` for each level."""
+  return [coverage(bounds, voted) for bounds in zip(*cross_bounds(predicted, voted, levels, **parts), strict=True)]
+
+
+def of_asked(predicted: np.ndarray, voted: np.ndarray) -> np.ndarray:
+  """Voted fractions (N, 37) with NaN for the questions that are not expected to be asked of a galaxy."""
+  result = np.array(voted, np.float64)
+  for question, group in zip(QUESTIONS, asked(predicted).T, strict=True):
+    result[~group, question.columns] = np.nan
+  return result
 
 
 def rank(count: int, level: float) -> int:
@@ -150,9 +171,13 @@ def _quantile(errors, level):
   return float(np.partition(errors, place)[place])
 
 
-def _per_question(values):
-  """(11,) values, one a question, as (37,), one an answer."""
-  result = np.empty(len(COLUMNS))
-  for question, value in zip(QUESTIONS, values, strict=True):
-    result[question.columns] = value
-  return result
+def asked(predicted: np.ndarray) -> np.ndarray:
+  """(N, 11) bool of predicted fractions (N, 37): whether each question is expected to be asked, see ASKED."""
+  return np.stack([predicted[:, question.columns].sum(axis=1) for question in QUESTIONS], axis=1) >= ASKED
+
+
+def _factors(scores, there, is_asked, level):
+  """A question's factors where it is hardly asked and where it is; one for both where there is but one group."""
+  groups = [scores[there & group[:, None]] for group in (~is_asked, is_asked)]
+  known = [_quantile(group, level) if len(group) else None for group in groups]
+  return [one if one is not None else other for one, other in (known, known[::-1])]

@@ -69,6 +69,33 @@ def test_json_keeps_them(fitted):
   assert again.galaxies == 2000
 
 
+def test_older_files_have_one_factor_for_both_groups(fitted):
+  stored = fitted.as_json()
+  old = uncertainty.from_json(stored | {"factors": fitted.factors[..., 1].tolist()})
+  np.testing.assert_array_equal(old.factors, np.stack([fitted.factors[..., 1]] * 2, axis=-1))
+
+
+def test_galaxies_that_are_asked_have_intervals_of_their_own():
+  """Nine in ten are not asked about arms and have no votes there, all but exactly as predicted; the tenth scatters."""
+  def some(count, seed):
+    rng = np.random.default_rng(seed)
+    arms = next(q for q in QUESTIONS if q.name == "arms_number").columns
+    predicted = valid_votes(rng, count)
+    asked = rng.random(count) < 0.1
+    predicted[:, arms] = np.where(asked[:, None], rng.dirichlet([1.0] * 6, count), 0.002)
+    voted = np.clip(predicted + 0.02 * rng.standard_normal(predicted.shape), 0, 1)
+    voted[:, arms] = np.where(asked[:, None], np.clip(predicted[:, arms] + 0.2 * rng.standard_normal((count, 6)), 0, 1),
+                              0)
+    return predicted, voted, asked, arms
+  predicted, voted, _, _ = some(2000, 1)
+  fitted = uncertainty.fit(predicted, voted)
+  predicted, voted, asked, arms = some(2000, 2)
+  low, high = fitted.bounds(predicted, 0.9)
+  inside = ((voted >= low) & (voted <= high))[:, arms]
+  assert inside[asked].mean() == pytest.approx(0.9, abs=0.03)
+  assert (high - low)[asked][:, arms].mean() > 5 * (high - low)[~asked][:, arms].mean()
+
+
 def test_too_few_galaxies_and_unknown_levels_are_named(fitted):
   predicted, voted = galaxies(18, 6)
   with pytest.raises(ValueError, match=r"hold 95% of the votes need 19 galaxies with votes .* there are 18\."):
