@@ -143,12 +143,6 @@ def cross_bounds(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, 
   return low, high
 
 
-def cross_coverage(predicted: np.ndarray, voted: np.ndarray, levels: tuple[float, ...] = LEVELS,
-                   **parts: int) -> list[tuple[float, dict[str, float]]]:
-  """The `coverage` of `cross_bounds` for each level."""
-  return [coverage(bounds, voted) for bounds in zip(*cross_bounds(predicted, voted, levels, **parts), strict=True)]
-
-
 def of_asked(predicted: np.ndarray, voted: np.ndarray) -> np.ndarray:
   """Voted fractions (N, 37) with NaN for the questions that are not expected to be asked of a galaxy."""
   result = np.array(voted, np.float64)

@@ -125,11 +125,14 @@ def test_each_galaxy_is_judged_by_intervals_of_the_others():
   rng = np.random.default_rng(3)
   predicted = rng.dirichlet(np.ones(37), 600)
   voted = np.clip(predicted + rng.normal(0, 0.05, predicted.shape), 0, 1)
-  found = uncertainty.cross_coverage(predicted, voted, (0.5, 0.9))
-  for level, (whole, by_question) in zip((0.5, 0.9), found, strict=True):
+  low, high = uncertainty.cross_bounds(predicted, voted, (0.5, 0.9))
+  for level, bounds in zip((0.5, 0.9), zip(low, high, strict=True), strict=True):
+    whole, by_question = uncertainty.coverage(bounds, voted)
     assert whole == pytest.approx(level, abs=0.02)
     assert len(by_question) == 11 and min(by_question.values()) > level - 0.06
   # Were they judged by their own, so few galaxies would all be inside.
   few = slice(0, 60)
-  (honest, _), = uncertainty.cross_coverage(predicted[few], rng.uniform(size=(60, 37)), (0.95,))
+  voted = rng.uniform(size=(60, 37))
+  (low,), (high,) = uncertainty.cross_bounds(predicted[few], voted, (0.95,))
+  honest, _ = uncertainty.coverage((low, high), voted)
   assert honest < 0.99
